@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loader/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "base/sys.h"
+
+/* Where the kernel does not tell, every device of today takes this. */
+#define ALIGN_BYTES_UNKNOWN 4096u
+#define ALIGN_BYTES_MAX     65536u
+
+static int refuse(struct wl_files *files, const char *path, int sys_errno, const char *when,
+                  struct wload_error *err)
+{
+    if (files->policy == WLOAD_IO_DIRECT) {
+        return wl_err_sys(err, sys_errno, "'%s' refuses O_DIRECT %s", path, when);
+    }
+    if (files->note[0] == '\0') {
+        (void)snprintf(files->note, sizeof(files->note), "O_DIRECT refused %s with %s: '%s'", when,
+                       strerrorname_np(sys_errno), path);
+    }
+    return WLOAD_OK;
+}
+
+/* The alignment of direct reads, or 0 where statx says that there are none. */
+static uint32_t direct_alignment(int fd)
+{
+    struct statx status = {0};
+    uint32_t align = ALIGN_BYTES_UNKNOWN;
+
+    if (wl_sys->statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+        (status.stx_mask & STATX_DIOALIGN) != 0) {
+        align = status.stx_dio_offset_align > status.stx_dio_mem_align ? status.stx_dio_offset_align
+                                                                       : status.stx_dio_mem_align;
+    }
+    return align <= ALIGN_BYTES_MAX && (align == 0 || wl_is_pow2(align)) ? align : 0;
+}
+
+static int open_direct(struct wl_files *files, struct wl_job_file *file,
+                       const struct wl_file_identity *expected, struct wload_error *err)
+{
+    struct wl_file_identity found;
+    uint32_t align;
+    int fd = wl_file_open(file->path, O_DIRECT, &found, err);
+
+    if (fd < 0) {
+        return err->sys_errno == EINVAL || err->sys_errno == EOPNOTSUPP
+                   ? refuse(files, file->path, err->sys_errno, "at open", err)
+                   : fd;
+    }
+    if (memcmp(&found, expected, sizeof(found)) != 0) {
+        (void)wl_sys->close(fd);
+        return wl_err_set(err, WLOAD_ERR_IO, "'%s' changed while it was opened", file->path);
+    }
+    align = direct_alignment(fd);
+    if (align == 0) {
+        (void)wl_sys->close(fd);
+        return refuse(files, file->path, EOPNOTSUPP, "by statx", err);
+    }
+    file->align_bytes = align;
+    file->direct_fd = fd;
+    file->is_direct = true;
+    return WLOAD_OK;
+}
+
+static int open_one(struct wl_files *files, const struct wload_model *model, uint32_t index,
+                    struct wload_error *err)
+{
+    struct wl_job_file *file = &files->items[index];
+    const struct wl_file_identity *expected = &model->identities[index];
+    struct wl_file_identity found;
+    int fd = wl_file_open(file->path, 0, &found, err);
+
+    if (fd < 0) {
+        return fd;
+    }
+    file->fd = fd;
+    if (memcmp(&found, expected, sizeof(found)) != 0) {
+        return wl_err_set(err, WLOAD_ERR_IO, "'%s' changed since the model was opened", file->path);
+    }
+    file->size_bytes = found.size_bytes;
+    return files->policy == WLOAD_IO_BUFFERED ? WLOAD_OK : open_direct(files, file, expected, err);
+}
+
+int wl_files_open(const struct wload_model *model, const bool *is_wanted,
+                  enum wload_io_policy policy, struct wl_files *out, struct wload_error *err)
+{
+    struct wload_error
+        unasked; /* open_direct() looks at the errno even where the caller does not */
+    int rc = WLOAD_OK;
+
+    err = err ? err : &unasked;
+    *out = (struct wl_files){.policy = policy};
+    out->items = wl_sys_array(model->info.file_count, sizeof(out->items[0]));
+    if (!out->items) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %u open files",
+                          model->info.file_count);
+    }
+    out->count = model->info.file_count;
+    for (uint32_t i = 0; i < out->count; i++) {
+        out->items[i] = (struct wl_job_file){.path = model->files[i].path,
+                                             .align_bytes = 1,
+                                             .fd = -1,
+                                             .direct_fd = -1};
+    }
+    for (uint32_t i = 0; i < out->count && rc == WLOAD_OK; i++) {
+        if (is_wanted[i]) {
+            rc = open_one(out, model, i, err);
+        }
+    }
+    if (rc < 0) {
+        wl_files_clear(out);
+    }
+    return rc;
+}
+
+void wl_files_clear(struct wl_files *files)
+{
+    for (uint32_t i = 0; i < files->count; i++) {
+        if (files->items[i].fd >= 0) {
+            (void)wl_sys->close(files->items[i].fd);
+        }
+        if (files->items[i].direct_fd >= 0) {
+            (void)wl_sys->close(files->items[i].direct_fd);
+        }
+    }
+    wl_sys->free(files->items);
+    *files = (struct wl_files){0};
+}
+
+int wl_files_refuse_direct(struct wl_files *files, uint32_t file_index, int sys_errno,
+                           struct wload_error *err)
+{
+    files->items[file_index].is_direct = false;
+    return refuse(files, files->items[file_index].path, sys_errno, "at a read", err);
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loader/job.h"
+
+#include <string.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/pagecache.h"
+#include "base/sys.h"
+#include "loader/choose.h"
+
+#define CHUNK_BYTES_DEFAULT   (8u << 20)
+#define STAGING_BYTES_DEFAULT (256u << 20)
+#define QUEUE_DEPTH_DEFAULT   8u
+#define SLOTS_MAX             4096u
+
+static int fill_defaults(struct wload_job_options *options, struct wload_error *err)
+{
+    options->chunk_bytes = options->chunk_bytes ? options->chunk_bytes : CHUNK_BYTES_DEFAULT;
+    options->staging_bytes =
+        options->staging_bytes ? options->staging_bytes : STAGING_BYTES_DEFAULT;
+    options->queue_depth = options->queue_depth ? options->queue_depth : QUEUE_DEPTH_DEFAULT;
+    if (!wl_is_pow2(options->chunk_bytes) || options->chunk_bytes < WL_CHUNK_BYTES_MIN ||
+        options->chunk_bytes > WL_CHUNK_BYTES_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "chunk_bytes %llu is not a power of two from 64 KiB to 1 GiB",
+                          (unsigned long long)options->chunk_bytes);
+    }
+    if (options->staging_bytes < options->chunk_bytes ||
+        options->staging_bytes > WL_STAGING_BYTES_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "staging_bytes %llu does not hold one chunk of %llu, or is above 64 GiB",
+                          (unsigned long long)options->staging_bytes,
+                          (unsigned long long)options->chunk_bytes);
+    }
+    if (options->queue_depth > WL_QUEUE_DEPTH_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "queue_depth %u is above %u",
+                          options->queue_depth, WL_QUEUE_DEPTH_MAX);
+    }
+    if (options->reader_kind > WLOAD_READER_PREAD || options->io_policy > WLOAD_IO_BUFFERED ||
+        options->device_kind > WLOAD_DEVICE_HIP || options->reserved != 0) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "reader_kind, io_policy or device_kind is not one of its enum");
+    }
+    if ((options->on_chunk && (options->on_place || options->arena)) ||
+        (options->on_place && options->arena)) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "at most one of on_chunk, on_place and arena says where tensors go");
+    }
+    return WLOAD_OK;
+}
+
+/* The wants, and which files they are in. */
+static int choose_tensors(struct wload_job *job, bool *is_file_wanted, struct wload_error *err)
+{
+    const struct wload_model *model = job->model;
+    struct wl_layout *layout = &job->layout;
+    bool *is_chosen = NULL;
+    int rc = wl_choose(model, job->options.patterns, job->options.pattern_count, &is_chosen, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    layout->wants = wl_sys_array(model->info.tensor_count, sizeof(layout->wants[0]));
+    layout->files = wl_sys_array(model->info.file_count, sizeof(layout->files[0]));
+    layout->file_count = model->info.file_count;
+    if (!layout->wants || !layout->files) {
+        wl_sys->free(is_chosen);
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to load %u tensors",
+                          model->info.tensor_count);
+    }
+    for (uint32_t i = 0; i < model->info.tensor_count; i++) {
+        if (is_chosen[i]) {
+            const struct wload_tensor *tensor = &model->index.tensors[i];
+
+            layout->wants[layout->want_count++].tensor = tensor;
+            is_file_wanted[tensor->file_index] = true;
+            job->tensor_bytes += tensor->size_bytes;
+        }
+    }
+    wl_sys->free(is_chosen);
+    return WLOAD_OK;
+}
+
+static int choose_and_open(struct wload_job *job, struct wload_error *err)
+{
+    bool *is_file_wanted = wl_sys_array(job->model->info.file_count, sizeof(is_file_wanted[0]));
+    int rc;
+
+    if (!is_file_wanted) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to load from %u files",
+                          job->model->info.file_count);
+    }
+    rc = choose_tensors(job, is_file_wanted, err);
+    if (rc == WLOAD_OK) {
+        rc = wl_files_open(job->model, is_file_wanted, (enum wload_io_policy)job->options.io_policy,
+                           &job->files, err);
+    }
+    wl_sys->free(is_file_wanted);
+    return rc;
+}
+
+static int open_device(struct wload_job *job, struct wload_error *err)
+{
+    const struct wload_job_options *options = &job->options;
+    struct wload_context *context = job->model->context;
+    int rc;
+
+    if (options->on_chunk) {
+        return WLOAD_OK;
+    }
+    if (options->on_place) {
+        return wl_device_open(&context->log, (enum wload_device_kind)options->device_kind,
+                              options->device_index, &job->device, err);
+    }
+    if (options->arena) {
+        job->arena = wl_arena_share(options->arena);
+    } else {
+        rc = wload_arena_new(context, (enum wload_device_kind)options->device_kind,
+                             options->device_index, &job->arena, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    job->device = wl_device_share(job->arena->device);
+    if (options->arena && options->device_kind != WLOAD_DEVICE_AUTO &&
+        options->device_kind != (uint32_t)job->device->ops->kind) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "the arena is on %s, the job on another device",
+                          job->device->ops->name);
+    }
+    return WLOAD_OK;
+}
+
+static int place_by_caller(struct wload_job *job, struct wload_error *err)
+{
+    for (uint32_t i = 0; i < job->layout.want_count; i++) {
+        struct wl_want *want = &job->layout.wants[i];
+        void *address = NULL;
+
+        if (job->options.on_place(job->options.user, want->tensor, &address) != 0) {
+            return wl_err_set(err, WLOAD_ERR_CALLBACK, "on_place stopped the load at tensor '%s'",
+                              want->tensor->name);
+        }
+        if (!address && want->tensor->size_bytes > 0) {
+            return wl_err_set(err, WLOAD_ERR_INVALID, "on_place gave no address for tensor '%s'",
+                              want->tensor->name);
+        }
+        want->address = address;
+    }
+    return WLOAD_OK;
+}
+
+/* Every want gets its address, every file its way. */
+static int lay_out(struct wload_job *job, struct wload_error *err)
+{
+    struct wl_layout *layout = &job->layout;
+    int rc;
+
+    for (uint32_t i = 0; i < layout->file_count; i++) {
+        layout->files[i] = (struct wl_plan_file){
+            .size_bytes = job->files.items[i].size_bytes,
+            .align_bytes = job->files.items[i].align_bytes,
+            .is_direct = job->files.items[i].is_direct,
+        };
+    }
+    if (job->options.on_chunk) {
+        return WLOAD_OK;
+    }
+    if (job->options.on_place) {
+        return place_by_caller(job, err);
+    }
+    job->is_mirrored = job->device->ops->is_host;
+    rc = wl_layout_measure(layout, job->is_mirrored, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = wl_arena_claim(job->arena, layout->size_bytes, err);
+    if (rc < 0) {
+        return rc;
+    }
+    job->has_arena = true;
+    wl_layout_place(layout, job->arena->memory);
+    return WLOAD_OK;
+}
+
+static int64_t resident(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
+{
+    struct wload_job *job = user;
+    int64_t bytes = wl_pagecache_estimate(job->files.items[file_index].fd, offset, size_bytes);
+
+    job->resident_bytes += bytes > 0 ? (uint64_t)bytes : 0;
+    return bytes;
+}
+
+static int make_plan(struct wload_job *job, struct wload_error *err)
+{
+    struct wl_plan_request request = {
+        .wants = job->layout.wants,
+        .want_count = job->layout.want_count,
+        .files = job->layout.files,
+        .chunk_bytes = (uint32_t)job->options.chunk_bytes,
+        .resident = resident,
+        .user = job,
+        .prefers_resident = job->options.io_policy == WLOAD_IO_AUTO,
+        .is_host = job->device && job->device->ops->is_host,
+    };
+    int rc = wl_plan_build(&request, &job->plan, err);
+
+    if (rc == WLOAD_OK) {
+        WL_LOG(&job->model->context->log, WLOAD_LOG_INFO, "plan",
+               "%u tensors, %llu bytes in %u reads (%u from the page cache), %u copies",
+               job->layout.want_count, (unsigned long long)job->tensor_bytes,
+               job->plan.extent_count, job->plan.order_count[WL_LANE_MEMORY], job->plan.copy_count);
+    }
+    return rc;
+}
+
+static int numa_node(const struct wload_job *job)
+{
+    struct wload_device_info info = {.struct_size = sizeof(info), .numa_node = -1};
+
+    if (!job->device || job->device->ops->is_host ||
+        job->device->ops->describe(job->device, &info, NULL) < 0) {
+        return -1;
+    }
+    return info.numa_node;
+}
+
+/* How many reads each lane keeps in flight, and how many slots that can use. */
+static uint32_t choose_depths(struct wload_job *job)
+{
+    uint32_t slots =
+        (uint32_t)wl_min(job->options.staging_bytes / job->options.chunk_bytes, SLOTS_MAX);
+
+    /* Copying from the page cache keeps a CPU busy per read; more would only queue. */
+    job->engine.depth[WL_LANE_MEMORY] = wl_sys_cpu_count();
+    job->engine.depth[WL_LANE_STORAGE] = job->options.queue_depth;
+    return (uint32_t)wl_max(wl_min(slots, job->plan.extent_count), 1);
+}
+
+/* Storage leaves CPUs idle; copies from the page cache outrun one thread that faults memory in. */
+static uint32_t populate_threads(const struct wload_job *job)
+{
+    uint32_t cpus = wl_sys_cpu_count();
+    bool is_warm = job->plan.order_count[WL_LANE_MEMORY] > job->plan.order_count[WL_LANE_STORAGE];
+
+    return (uint32_t)wl_min(is_warm ? cpus : (cpus + 1) / 2, WL_POPULATE_THREADS_MAX);
+}
+
+static int make_data_plane(struct wload_job *job, struct wload_error *err)
+{
+    const struct wl_log *log = &job->model->context->log;
+    uint32_t slot_count = choose_depths(job);
+    struct wl_reader_request request = {
+        .files = &job->files,
+        .slot_count = slot_count,
+        .parallel_count = (uint32_t)wl_min((uint64_t)job->engine.depth[WL_LANE_MEMORY] +
+                                               job->engine.depth[WL_LANE_STORAGE],
+                                           slot_count),
+        .log = log,
+    };
+    int rc = wl_staging_init(&job->staging, (uint32_t)job->options.chunk_bytes, slot_count,
+                             numa_node(job), err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    job->staging.device = job->device;
+    rc = wl_reader_open((enum wload_reader_kind)job->options.reader_kind, &request, &job->reader,
+                        err);
+    if (rc < 0) {
+        return rc;
+    }
+    job->staging.reader = job->reader;
+    if (job->device) {
+        rc = job->device->ops->queue_open(job->device, slot_count, &job->queue, err);
+    }
+    if (rc == WLOAD_OK && job->is_mirrored &&
+        job->arena->touched_bytes < job->layout.straight_bytes) {
+        rc = wl_populate_start(&job->populate, &job->plan, job->reader, job->arena->memory,
+                               job->layout.straight_bytes, populate_threads(job), err);
+        job->is_populating = rc == WLOAD_OK;
+    }
+    return rc;
+}
+
+static int on_landed(void *user, uint32_t want_index)
+{
+    struct wload_job *job = user;
+    const struct wl_want *want = &job->layout.wants[want_index];
+
+    return job->options.on_landed
+               ? job->options.on_landed(job->options.user, want->tensor, want->address)
+               : 0;
+}
+
+static int on_chunk(void *user, uint32_t piece_index, uint32_t slot, const uint8_t *data)
+{
+    struct wload_job *job = user;
+    const struct wl_piece *piece = &job->plan.pieces[piece_index];
+    struct wl_chunk *chunk = &job->chunks[piece_index];
+
+    *chunk = (struct wl_chunk){
+        .chunk = {.tensor = job->layout.wants[piece->want].tensor,
+                  .data = data,
+                  .tensor_offset = piece->tensor_offset,
+                  .size_bytes = piece->size_bytes},
+        .engine = &job->engine,
+        .slot = slot,
+    };
+    return job->options.on_chunk(job->options.user, &chunk->chunk);
+}
+
+static int make_engine(struct wload_job *job, struct wload_error *err)
+{
+    struct wl_engine *engine = &job->engine;
+
+    engine->reader = job->reader;
+    engine->queue = job->queue;
+    engine->staging = &job->staging;
+    engine->files = &job->files;
+    engine->populate = job->is_populating ? &job->populate : NULL;
+    engine->plan = &job->plan;
+    engine->wants = job->layout.wants;
+    engine->want_count = job->layout.want_count;
+    engine->trace = job->model->context->trace;
+    engine->events = (struct wl_engine_events){.landed = on_landed, .user = job};
+    if (job->options.on_chunk) {
+        job->chunks = wl_sys_array(job->plan.piece_count, sizeof(job->chunks[0]));
+        if (!job->chunks) {
+            return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %u chunks",
+                              job->plan.piece_count);
+        }
+        engine->events.chunk = on_chunk;
+    }
+    return wl_engine_init(engine, err);
+}
+
+static int start(struct wload_job *job, struct wload_error *err)
+{
+    static int (*const steps[])(struct wload_job *, struct wload_error *) = {
+        choose_and_open, open_device, lay_out, make_plan, make_data_plane, make_engine,
+    };
+    int rc = fill_defaults(&job->options, err);
+
+    for (size_t i = 0; i < WL_COUNT_OF(steps) && rc == WLOAD_OK; i++) {
+        rc = steps[i](job, err);
+    }
+    return rc;
+}
+
+int wload_job_start(struct wload_model *model, const struct wload_job_options *options,
+                    struct wload_job **out, struct wload_error *err)
+{
+    int64_t begin_ns = wl_clock_ns();
+    struct wload_job *job;
+    int rc;
+
+    if (!model || !out) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "%s is NULL", model ? "out" : "model");
+    }
+    job = wl_sys->alloc(sizeof(*job));
+    if (!job) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a job");
+    }
+    job->model = wl_model_share(model);
+    job->thread = pthread_self();
+    job->status = WLOAD_PENDING;
+    rc = wl_options_take(&job->options, sizeof(job->options), options, err);
+    if (rc == WLOAD_OK) {
+        rc = start(job, err);
+    }
+    if (rc < 0) {
+        wload_job_free(job);
+        return rc;
+    }
+    job->elapsed_ns = wl_clock_ns() - begin_ns;
+    *out = job;
+    return WLOAD_OK;
+}
+
+static int64_t deadline_after(int64_t begin_ns, int64_t timeout_ms)
+{
+    int64_t deadline_ns;
+
+    if (timeout_ms < 0 || __builtin_mul_overflow(timeout_ms, 1000000, &deadline_ns) ||
+        __builtin_add_overflow(deadline_ns, begin_ns, &deadline_ns)) {
+        return INT64_MAX;
+    }
+    return deadline_ns;
+}
+
+int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error *err)
+{
+    int64_t begin_ns = wl_clock_ns();
+
+    if (!job) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "job is NULL");
+    }
+    if (!pthread_equal(job->thread, pthread_self())) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "a job is run by the thread that started it");
+    }
+    if (job->status < 0) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "the job has failed and can only be freed");
+    }
+    if (job->status == WLOAD_PENDING) {
+        job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
+        job->elapsed_ns += wl_clock_ns() - begin_ns;
+    }
+    if (job->status < 0 && err) {
+        err->memory_state =
+            job->engine.has_written ? WLOAD_MEMORY_PARTLY_WRITTEN : WLOAD_MEMORY_UNTOUCHED;
+    }
+    return job->status;
+}
+
+void wload_job_cancel(struct wload_job *job)
+{
+    if (job) {
+        wl_engine_cancel(&job->engine);
+    }
+}
+
+void wload_chunk_release(const struct wload_chunk *chunk)
+{
+    const struct wl_chunk *own = (const struct wl_chunk *)chunk;
+
+    if (own) {
+        wl_engine_release(own->engine, own->slot);
+    }
+}
+
+void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
+{
+    const struct wl_engine *engine = &job->engine;
+    struct wload_stats all = {
+        .struct_size = stats->struct_size,
+        .tensor_count = job->layout.want_count,
+        .tensor_bytes = job->tensor_bytes,
+        .landed_bytes = engine->landed_bytes,
+        .direct_bytes = engine->direct_bytes,
+        .buffered_bytes = engine->buffered_bytes,
+        .resident_bytes = job->resident_bytes,
+        .staging_bytes = (uint64_t)job->staging.prepared_count * job->staging.slot_bytes,
+        .straight_bytes = engine->straight_bytes,
+        .elapsed_ns = job->elapsed_ns,
+        .wait_storage_ns = engine->wait_storage_ns,
+        .wait_device_ns = engine->wait_device_ns,
+        .device_kind = job->device ? (uint32_t)job->device->ops->kind : WLOAD_DEVICE_HOST,
+        .device_index = job->arena ? job->arena->device_index : job->options.device_index,
+        .reader_kind = (uint32_t)job->reader->ops->kind,
+        .queue_depth = job->options.queue_depth,
+        .reader_note = job->reader->note,
+        .io_note = job->files.note,
+    };
+
+    memcpy(stats, &all, wl_min(stats->struct_size, sizeof(all)));
+}
+
+void wload_job_free(struct wload_job *job)
+{
+    if (!job) {
+        return;
+    }
+    if (job->is_populating) {
+        wl_populate_stop(&job->populate); /* before the reader that it wakes */
+    }
+    if (job->queue) {
+        job->device->ops->queue_close(job->queue); /* waits for copies out of the staging ring */
+    }
+    if (job->reader) {
+        job->reader->ops->close(job->reader); /* waits for reads into it */
+    }
+    wl_engine_clear(&job->engine);
+    wl_staging_clear(&job->staging);
+    wl_plan_clear(&job->plan);
+    wl_files_clear(&job->files);
+    wl_sys->free(job->chunks);
+    wl_sys->free(job->layout.wants);
+    wl_sys->free(job->layout.files);
+    if (job->has_arena) {
+        wl_arena_unclaim(job->arena, job->status == WLOAD_OK ? job->layout.straight_bytes : 0);
+    }
+    wload_arena_free(job->arena);
+    wl_device_close(job->device);
+    wload_model_free(job->model);
+    wl_sys->free(job);
+}
