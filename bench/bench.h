@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The benchmark: rows of pairs, a load and its roof a few seconds apart, in random order.
+ *
+ *   bench_run() --> struct bench_report --> bench_put_table() or bench_json()
+ *
+ * A load counts from wload_model_open() to the last tensor landed.  Before each half of a pair
+ * the files' pages are evicted (cold) or made resident (warm), and what the page cache then holds
+ * is written down.  The figure of a row is the median of its pairs' ratios.
+ */
+#ifndef WLOAD_BENCH_H
+#define WLOAD_BENCH_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bench/roof.h"
+#include "wload.h"
+
+#define BENCH_TEXT_BYTES 512 /* an error message fits */
+
+enum bench_target {
+    BENCH_SINK,        /* chunks, released at once */
+    BENCH_HOST,        /* fresh host memory */
+    BENCH_HOST_REUSED, /* the memory of an earlier load */
+    BENCH_DEVICE       /* memory of a GPU */
+};
+
+struct bench_settings {
+    const char *spec;
+    const char *variant; /* NULL: the plain one */
+    const char *only;    /* a glob of row names; NULL: all */
+    struct wload_context *context;
+    struct wload_job_options job; /* reader, io, chunk, staging and queue depth */
+    uint32_t device_kind;         /* WLOAD_DEVICE_HOST: no device rows */
+    uint32_t device_index;
+    uint32_t run_count;
+    uint64_t seed;
+    bool is_quiet; /* no progress */
+};
+
+/* One load, as measured. */
+struct bench_load {
+    struct roof_figure figure;
+    struct wload_stats stats;
+    char reader_note[BENCH_TEXT_BYTES];
+    char io_note[BENCH_TEXT_BYTES];
+};
+
+struct bench_pair {
+    struct bench_load load;
+    struct roof_figure roof; /* the slower of storage and bus */
+    int64_t bus_ns;          /* 0: no bus in this row */
+    int64_t load_resident_before;
+    int64_t load_resident_after;
+    int64_t roof_resident_before;
+    bool is_load_first;
+};
+
+struct bench_spread {
+    double median;
+    double min;
+    double max;
+};
+
+struct bench_row {
+    const char *name;
+    const char *roof_name;
+    char absent[BENCH_TEXT_BYTES]; /* why there are no pairs; empty: there are */
+    struct bench_pair *pairs;
+    uint32_t pair_count;
+    bool has_bus;
+    struct bench_spread percent; /* of roof */
+    double gb_per_s;             /* medians */
+    double roof_gb_per_s;
+    double cpu_seconds_per_gb;
+    double roof_cpu_seconds_per_gb;
+};
+
+#define BENCH_ROWS_MAX 8
+
+struct bench_report {
+    struct bench_settings settings; /* the device as found */
+    struct wload_model_info model;
+    struct roof roof;
+    struct wload_device_info device; /* kind 0: no GPU */
+    char device_absent[BENCH_TEXT_BYTES];
+    struct bench_row rows[BENCH_ROWS_MAX];
+    uint32_t row_count;
+};
+
+/* Clear the report in both cases. */
+int bench_run(const struct bench_settings *settings, struct bench_report *out,
+              struct wload_error *err);
+void bench_report_clear(struct bench_report *report);
+
+/* One load into the target; `arena` is for BENCH_HOST_REUSED.  The memory is gone on return. */
+int bench_load(const struct bench_settings *settings, enum bench_target target,
+               struct wload_arena *arena, struct bench_load *out, struct wload_error *err);
+
+/* Fill in a row's medians from its pairs. */
+int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_error *err);
+
+void bench_put_table(FILE *out, const struct bench_report *report);
+cJSON *bench_json(const struct bench_report *report); /* NULL: no memory */
+
+#endif /* WLOAD_BENCH_H */
