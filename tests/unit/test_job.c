@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: a load through the public header does what the header says.
+ * Method: one model of two files; every destination, reader, policy and chunk
+ * size; each landed tensor is compared with plain reads of the file.  Then the
+ * edges: selection, time-outs, cancel from another thread, callbacks that stop,
+ * arenas used again, chunks released late and elsewhere, wrong use.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sample.h"
+#include "test.h"
+
+#define HELD_MAX 4096
+
+static struct wload_model *model;
+
+struct load {
+    unsigned landed[1024];
+    void *addresses[1024];
+    uint8_t *memory; /* of on_place */
+    uint64_t used_bytes;
+    const struct wload_chunk *held[HELD_MAX];
+    unsigned held_count;
+    unsigned stop_after; /* 0: never */
+    unsigned events;
+    bool keeps_chunks;
+};
+
+static int on_landed(void *user, const struct wload_tensor *tensor, void *address)
+{
+    struct load *load = user;
+
+    load->landed[tensor->tensor_index]++;
+    load->addresses[tensor->tensor_index] = address;
+    if (address) {
+        CHECK(sample_is_equal(model, tensor, 0, address, tensor->size_bytes));
+    }
+    return load->stop_after != 0 && ++load->events == load->stop_after;
+}
+
+static int on_place(void *user, const struct wload_tensor *tensor, void **address)
+{
+    struct load *load = user;
+
+    *address = load->memory + load->used_bytes;
+    load->used_bytes += tensor->size_bytes + tensor->tensor_index % 3;
+    return 0;
+}
+
+static int on_chunk(void *user, const struct wload_chunk *chunk)
+{
+    struct load *load = user;
+
+    CHECK(sample_is_equal(model, chunk->tensor, chunk->tensor_offset, chunk->data,
+                          chunk->size_bytes));
+    if (load->keeps_chunks) {
+        CHECK(load->held_count < HELD_MAX);
+        load->held[load->held_count++] = chunk;
+        return 0;
+    }
+    wload_chunk_release(chunk);
+    return 0;
+}
+
+static void check_all_landed(const struct load *load)
+{
+    for (uint32_t i = 0; i < wload_model_info(model)->tensor_count; i++) {
+        CHECK_EQ(load->landed[i], 1);
+    }
+}
+
+static struct wload_stats stats_of(const struct wload_job *job)
+{
+    struct wload_stats stats = {.struct_size = sizeof(stats)};
+
+    wload_job_stats(job, &stats);
+    return stats;
+}
+
+/* One whole load; returns its stats (without notes: the job is gone). */
+static struct wload_stats run(struct wload_job_options *options)
+{
+    struct wload_stats stats;
+    struct wload_error err;
+    struct wload_job *job;
+
+    options->struct_size = sizeof(*options);
+    CHECK_OK(wload_job_start(model, options, &job, &err), &err);
+    CHECK_OK(wload_job_run(job, -1, &err), &err);
+    CHECK_OK(wload_job_run(job, -1, &err), &err); /* done stays done */
+    stats = stats_of(job);
+    CHECK_EQ(stats.landed_bytes, stats.tensor_bytes);
+    CHECK(stats.direct_bytes + stats.buffered_bytes >= stats.tensor_bytes);
+    wload_job_free(job);
+    return stats;
+}
+
+static void check_destinations(uint32_t reader_kind, uint32_t io_policy, uint64_t chunk_bytes)
+{
+    struct load load = {0};
+    struct wload_job_options options = {.device_kind = WLOAD_DEVICE_HOST,
+                                        .reader_kind = reader_kind,
+                                        .io_policy = io_policy,
+                                        .chunk_bytes = chunk_bytes,
+                                        .staging_bytes = 32u << 20,
+                                        .on_landed = on_landed,
+                                        .user = &load};
+    struct wload_stats stats = run(&options);
+
+    check_all_landed(&load);
+    CHECK_EQ(stats.reader_kind, reader_kind);
+    CHECK(stats.straight_bytes > stats.tensor_bytes / 2);
+    CHECK(io_policy != WLOAD_IO_BUFFERED || stats.direct_bytes == 0);
+
+    load = (struct load){.memory = malloc(wload_model_info(model)->tensor_bytes + 4096)};
+    options.on_place = on_place;
+    stats = run(&options);
+    check_all_landed(&load);
+    CHECK(stats.straight_bytes < stats.tensor_bytes); /* whole chunks alone need no copy */
+    CHECK(stats.staging_bytes > 0 && stats.staging_bytes <= options.staging_bytes);
+    free(load.memory);
+
+    load = (struct load){0};
+    options.on_place = NULL;
+    options.on_chunk = on_chunk;
+    run(&options);
+    check_all_landed(&load);
+}
+
+static void check_selection(void)
+{
+    const char *const patterns[] = {"a/layer.1?.weight", "b/layer.3.weight"};
+    const char *const missing[] = {"a/layer.*", "no such tensor"};
+    struct load load = {0};
+    struct wload_job_options options = {.device_kind = WLOAD_DEVICE_HOST,
+                                        .patterns = patterns,
+                                        .pattern_count = 2,
+                                        .on_landed = on_landed,
+                                        .user = &load};
+    struct wload_stats stats = run(&options);
+    struct wload_error err;
+    struct wload_job *job;
+
+    CHECK_EQ(stats.tensor_count, 11);
+    for (uint32_t i = 0; i < wload_model_info(model)->tensor_count; i++) {
+        const char *name = wload_model_tensor(model, i)->name;
+        bool is_wanted = strcmp(name, patterns[1]) == 0 ||
+                         (strncmp(name, "a/layer.1", 9) == 0 && strlen(name) == 17);
+
+        CHECK_EQ(load.landed[i], is_wanted);
+    }
+    options.patterns = missing;
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK(strstr(err.message, "no such tensor") != NULL);
+}
+
+/* The second job lands in the memory of the first, and finds it faulted in. */
+static void check_arena(void)
+{
+    struct load first = {0}, second = {0};
+    struct wload_job_options options = {.on_landed = on_landed, .user = &first};
+    struct wload_error err;
+    struct wload_job *job, *other;
+    const struct wload_tensor *tensor = wload_model_tensor(model, 0);
+    uint8_t *copy = malloc(tensor->size_bytes + 1);
+
+    CHECK_OK(wload_arena_new(NULL, WLOAD_DEVICE_HOST, 0, &options.arena, &err), &err);
+    run(&options);
+    options.user = &second;
+    run(&options);
+    CHECK(memcmp(first.addresses, second.addresses, sizeof(first.addresses)) == 0);
+    CHECK_OK(wload_arena_read(options.arena, second.addresses[0], tensor->size_bytes, copy, &err),
+             &err);
+    CHECK(sample_is_equal(model, tensor, 0, copy, tensor->size_bytes));
+    CHECK_EQ(wload_arena_read(options.arena, copy, 1, copy, &err), WLOAD_ERR_INVALID);
+
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    CHECK_EQ(wload_job_start(model, &options, &other, &err), WLOAD_ERR_INVALID); /* in use */
+    wload_job_free(job);                                                         /* never run */
+    wload_arena_free(options.arena);
+    free(copy);
+}
+
+static void check_timeout(void)
+{
+    struct load load = {0};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST,
+                                        .on_landed = on_landed,
+                                        .chunk_bytes = 64u << 10,
+                                        .user = &load};
+    struct wload_error err;
+    struct wload_job *job;
+    int rc;
+
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    do {
+        rc = wload_job_run(job, 0, &err);
+    } while (rc == WLOAD_PENDING);
+    CHECK_EQ(rc, WLOAD_OK);
+    check_all_landed(&load);
+    wload_job_free(job);
+}
+
+struct keeper {
+    struct wload_job *job;
+    struct load *load;
+    sem_t is_full;
+};
+
+static void *release_all(void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)sem_wait(&keeper->is_full);
+    for (unsigned i = 0; i < keeper->load->held_count; i++) {
+        wload_chunk_release(keeper->load->held[i]);
+    }
+    return NULL;
+}
+
+/* A sink that holds everything stops the reading; releases from elsewhere let it go on. */
+static void check_held_chunks(void)
+{
+    struct load load = {.keeps_chunks = true};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .on_chunk = on_chunk,
+                                        .on_landed = on_landed,
+                                        .chunk_bytes = 64u << 10,
+                                        .staging_bytes = 128u << 10,
+                                        .user = &load};
+    struct keeper keeper = {.load = &load};
+    struct wload_error err;
+    struct wload_stats stats;
+    pthread_t thread;
+
+    CHECK_EQ(sem_init(&keeper.is_full, 0, 0), 0);
+    CHECK_OK(wload_job_start(model, &options, &keeper.job, &err), &err);
+    CHECK_EQ(wload_job_run(keeper.job, 200, &err), WLOAD_PENDING);
+    stats = stats_of(keeper.job);
+    CHECK(load.held_count > 0);
+    CHECK_EQ(stats.staging_bytes, options.staging_bytes);
+    CHECK(stats.wait_device_ns > 0);
+    load.keeps_chunks = false;
+    CHECK_EQ(pthread_create(&thread, NULL, release_all, &keeper), 0);
+    CHECK_EQ(sem_post(&keeper.is_full), 0);
+    CHECK_OK(wload_job_run(keeper.job, -1, &err), &err);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    check_all_landed(&load);
+    wload_job_free(keeper.job);
+    CHECK_EQ(sem_destroy(&keeper.is_full), 0);
+}
+
+static void *cancel(void *argument)
+{
+    wload_job_cancel(argument);
+    return NULL;
+}
+
+/* A sink that never releases would wait for ever, but for the cancel. */
+static void check_cancel(void)
+{
+    struct load load = {.keeps_chunks = true};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .on_chunk = on_chunk,
+                                        .chunk_bytes = 64u << 10,
+                                        .staging_bytes = 64u << 10,
+                                        .user = &load};
+    struct wload_error err;
+    struct wload_job *job;
+    pthread_t thread;
+
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    CHECK_EQ(pthread_create(&thread, NULL, cancel, job), 0);
+    CHECK_EQ(wload_job_run(job, -1, &err), WLOAD_ERR_CANCELED);
+    CHECK_EQ(err.memory_state, WLOAD_MEMORY_UNTOUCHED);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(wload_job_run(job, -1, &err), WLOAD_ERR_INVALID); /* only to be freed */
+    wload_job_free(job);
+}
+
+static void check_callback_stops(void)
+{
+    struct load load = {.stop_after = 40};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST,
+                                        .on_landed = on_landed,
+                                        .user = &load};
+    struct wload_error err;
+    struct wload_job *job;
+
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    CHECK_EQ(wload_job_run(job, -1, &err), WLOAD_ERR_CALLBACK);
+    CHECK_EQ(err.code, WLOAD_ERR_CALLBACK);
+    CHECK(strstr(err.message, "layer.") != NULL);
+    CHECK_EQ(err.memory_state, WLOAD_MEMORY_PARTLY_WRITTEN);
+    CHECK_EQ(load.events, 40);
+    wload_job_free(job);
+}
+
+static void *run_elsewhere(void *argument)
+{
+    struct wload_error err;
+
+    CHECK_EQ(wload_job_run(argument, -1, &err), WLOAD_ERR_INVALID);
+    return NULL;
+}
+
+static void check_misuse(void)
+{
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST};
+    struct {
+        struct wload_job_options options;
+        uint64_t newer;
+    } future = {.options = {.struct_size = sizeof(future)}};
+    struct wload_error err;
+    struct wload_job *job;
+    pthread_t thread;
+
+    CHECK_EQ(wload_job_start(NULL, &options, &job, &err), WLOAD_ERR_INVALID);
+    options.chunk_bytes = 100000;
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_INVALID);
+    options.chunk_bytes = 1u << 20;
+    options.staging_bytes = 1000;
+    CHECK_EQ(wload_job_start(model, &options, &job, NULL), WLOAD_ERR_INVALID);
+    options.staging_bytes = 0;
+    options.queue_depth = 100000;
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_INVALID);
+    options.queue_depth = 0;
+    options.on_chunk = on_chunk;
+    options.on_place = on_place;
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_INVALID);
+    future.newer = 1;
+    CHECK_EQ(wload_job_start(model, &future.options, &job, &err), WLOAD_ERR_UNSUPPORTED);
+    future.options = (struct wload_job_options){0};
+    CHECK_EQ(wload_job_start(model, &future.options, &job, &err), WLOAD_ERR_INVALID);
+
+    options.on_chunk = NULL;
+    options.on_place = NULL;
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    CHECK_EQ(pthread_create(&thread, NULL, run_elsewhere, job), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    wload_job_free(job);
+    wload_job_free(NULL);
+    wload_job_cancel(NULL);
+    wload_arena_free(NULL);
+}
+
+/* The file behind a model may be replaced: a job says so before it touches anything. */
+static void check_replaced_file(void)
+{
+    struct wload_model *old;
+    struct wload_error err;
+    struct wload_job *job;
+    const char *path = sample_write("c.safetensors", 100000, 3);
+
+    CHECK_OK(wload_model_open(NULL, path, NULL, &old, &err), &err);
+    path = sample_write("c.safetensors", 100000, 4);
+    CHECK_EQ(wload_job_start(old, NULL, &job, &err), WLOAD_ERR_IO);
+    CHECK(strstr(err.message, "c.safetensors") != NULL);
+    wload_model_free(old);
+    CHECK_EQ(unlink(path), 0);
+}
+
+static int shrink(void *user, const struct wload_tensor *tensor, void *address)
+{
+    (void)tensor;
+    (void)address;
+    CHECK_EQ(truncate(user, 900000), 0);
+    return 0;
+}
+
+/* A file that loses its end while it is read is an error that names the place. */
+static void check_shrinking_file(uint32_t io_policy)
+{
+    char path[SAMPLE_PATH_BYTES];
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST,
+                                        .io_policy = io_policy,
+                                        .chunk_bytes = 64u << 10,
+                                        .staging_bytes = 64u << 10,
+                                        .on_landed = shrink,
+                                        .user = path};
+    struct wload_model *shrinking;
+    struct wload_error err;
+    struct wload_job *job;
+
+    (void)snprintf(path, sizeof(path), "%s", sample_write("d.safetensors", 2000000, 5));
+    CHECK_OK(wload_model_open(NULL, path, NULL, &shrinking, &err), &err);
+    CHECK_OK(wload_job_start(shrinking, &options, &job, &err), &err);
+    CHECK_EQ(wload_job_run(job, -1, &err), WLOAD_ERR_FORMAT);
+    CHECK(strstr(err.message, "d.safetensors") != NULL && strstr(err.message, "shrank") != NULL);
+    CHECK(err.file_offset >= 900000 - 4096);
+    CHECK_EQ(err.memory_state, WLOAD_MEMORY_PARTLY_WRITTEN);
+    wload_job_free(job);
+    wload_model_free(shrinking);
+    CHECK_EQ(unlink(path), 0);
+}
+
+static void open_model(void)
+{
+    static const char *const index = "{\"_class_name\":\"Sample\",\"a\":[\"l\",\"C\"],"
+                                     "\"b\":[\"l\",\"C\"]}";
+    char path[SAMPLE_PATH_BYTES];
+    struct wload_error err;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/a", sample_dir());
+    CHECK_EQ(mkdir(path, 0755), 0);
+    (void)snprintf(path, sizeof(path), "%s/b", sample_dir());
+    CHECK_EQ(mkdir(path, 0755), 0);
+    (void)sample_write("a/model.safetensors", 9u << 20, 1);
+    (void)sample_write("b/model.safetensors", 700000, 2);
+    (void)snprintf(path, sizeof(path), "%s/model_index.json", sample_dir());
+    file = fopen(path, "w");
+    CHECK(file != NULL);
+    CHECK(fputs(index, file) >= 0);
+    CHECK_EQ(fclose(file), 0);
+    CHECK_OK(wload_model_open(NULL, sample_dir(), NULL, &model, &err), &err);
+    CHECK(wload_model_info(model)->tensor_count <= 1024);
+}
+
+int main(void)
+{
+    open_model();
+    for (uint32_t reader = WLOAD_READER_URING; reader <= WLOAD_READER_PREAD; reader++) {
+        for (uint32_t io = WLOAD_IO_AUTO; io <= WLOAD_IO_BUFFERED; io++) {
+            check_destinations(reader, io, 64u << 10);
+            check_destinations(reader, io, 1u << 20);
+            check_destinations(reader, io, 16u << 20);
+        }
+    }
+    check_selection();
+    check_arena();
+    check_timeout();
+    check_held_chunks();
+    check_cancel();
+    check_callback_stops();
+    check_misuse();
+    check_replaced_file();
+    check_shrinking_file(WLOAD_IO_BUFFERED);
+    check_shrinking_file(WLOAD_IO_DIRECT);
+    wload_model_free(model);
+    return 0;
+}

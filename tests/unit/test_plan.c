@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: a plan covers every wanted byte exactly once, reads no block twice, and
+ * reads nothing that no tensor is near to.
+ * Method: a few plans by hand with known results, then seeded random ones, each
+ * checked byte by byte against what was asked for.
+ */
+#include "base/base.h"
+#include "loader/plan.h"
+#include "test.h"
+
+#define FILE_BYTES (2u << 20)
+#define WANTS_MAX  50u
+
+static uint64_t state = 88172645463325252u;
+static uint8_t arena[FILE_BYTES * 2];
+
+static uint32_t roll(uint32_t sides)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 32) % sides;
+}
+
+static int64_t none_resident(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
+{
+    (void)user;
+    (void)file_index;
+    (void)offset;
+    (void)size_bytes;
+    return 0;
+}
+
+static int64_t all_resident(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
+{
+    (void)user;
+    (void)file_index;
+    (void)offset;
+    return (int64_t)size_bytes;
+}
+
+static int64_t half_resident(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
+{
+    return all_resident(user, file_index, offset, size_bytes) / 2 + 1;
+}
+
+static struct wload_tensor tensor_at(uint64_t offset, uint64_t size_bytes)
+{
+    return (struct wload_tensor){.name = "t", .file_offset = offset, .size_bytes = size_bytes};
+}
+
+/* Two tensors with a short gap: one run of reads, rounded outward, cut at chunk multiples. */
+static void check_rounding(void)
+{
+    struct wload_tensor tensors[] = {tensor_at(1000, 5000), tensor_at(6100, 70000)};
+    struct wl_want wants[] = {{&tensors[0], arena}, {&tensors[1], arena + 5000}};
+    struct wl_plan_file file = {.size_bytes = FILE_BYTES, .align_bytes = 512, .is_direct = true};
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = 2,
+                                      .files = &file,
+                                      .chunk_bytes = 64u << 10,
+                                      .resident = none_resident};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.extent_count, 2);
+    CHECK_EQ(plan.extents[0].offset, 512);
+    CHECK_EQ(plan.extents[0].size_bytes, 65536 - 512);
+    CHECK_EQ(plan.extents[1].offset, 65536);
+    CHECK_EQ(plan.extents[1].size_bytes, 76288 - 65536);
+    CHECK_EQ(plan.extents[1].needed_bytes, 76100 - 65536);
+    CHECK_EQ(plan.piece_count, 3);
+    CHECK_EQ(plan.copy_count, 3); /* the gap at the source keeps the first two apart */
+    CHECK(plan.extents[0].is_direct);
+    CHECK_EQ(plan.order_count[WL_LANE_STORAGE], 2);
+    wl_plan_clear(&plan);
+}
+
+/* Neighbours that stay neighbours are one copy; in place, none at all. */
+static void check_merging(void)
+{
+    struct wload_tensor tensors[] = {tensor_at(4096, 1024), tensor_at(5120, 2048),
+                                     tensor_at(7168, 0), tensor_at(7168, 1024)};
+    struct wl_want wants[4];
+    struct wl_plan_file file = {.size_bytes = FILE_BYTES, .align_bytes = 1};
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = 4,
+                                      .files = &file,
+                                      .chunk_bytes = 64u << 10,
+                                      .resident = all_resident};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    for (uint32_t i = 0; i < 4; i++) {
+        wants[i] = (struct wl_want){&tensors[i], arena + tensors[i].file_offset};
+    }
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.extent_count, 1);
+    CHECK_EQ(plan.piece_count, 3); /* the empty tensor has none */
+    CHECK_EQ(plan.copy_count, 1);
+    CHECK_EQ(plan.copies[0].size_bytes, 4096);
+    CHECK_EQ(plan.order_count[WL_LANE_MEMORY], 1);
+    wl_plan_clear(&plan);
+
+    file.is_mirrored = true;
+    file.mirror = (uintptr_t)arena;
+    wants[1].address = arena + FILE_BYTES; /* one tensor has a place of its own */
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.copy_count, 1);
+    CHECK(plan.copies[0].target == arena + FILE_BYTES);
+    CHECK(plan.extents[0].straight == arena + plan.extents[0].offset);
+    wl_plan_clear(&plan);
+}
+
+/* Resident extents go through the page cache if that is preferred, and only then. */
+static void check_lanes(void)
+{
+    struct wload_tensor tensor = tensor_at(0, 300000);
+    struct wl_want want = {&tensor, NULL};
+    struct wl_plan_file file = {.size_bytes = FILE_BYTES, .align_bytes = 4096, .is_direct = true};
+    struct wl_plan_request request = {.wants = &want,
+                                      .want_count = 1,
+                                      .files = &file,
+                                      .chunk_bytes = 128u << 10,
+                                      .resident = all_resident};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    for (int prefers = 0; prefers < 2; prefers++) {
+        request.prefers_resident = prefers;
+        CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+        CHECK_EQ(plan.order_count[prefers ? WL_LANE_MEMORY : WL_LANE_STORAGE], 3);
+        CHECK_EQ(plan.extents[0].is_direct, !prefers);
+        CHECK_EQ(plan.copy_count, 0); /* a sink */
+        wl_plan_clear(&plan);
+    }
+    request.resident = half_resident; /* worth the page cache, but there is storage to wait for */
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.order_count[WL_LANE_STORAGE], 3);
+    CHECK(!plan.extents[0].is_direct);
+    wl_plan_clear(&plan);
+}
+
+static uint32_t make_wants(struct wload_tensor *tensors, struct wl_want *wants)
+{
+    uint64_t at = roll(5000);
+    uint32_t count = 0;
+
+    while (count < WANTS_MAX) {
+        uint64_t size = roll(6) == 0 ? 0 : roll(90000);
+
+        if (at + size > FILE_BYTES) {
+            break;
+        }
+        tensors[count] = tensor_at(at, size);
+        wants[count] = (struct wl_want){&tensors[count], arena + at};
+        at += size + (roll(3) == 0 ? roll(200u << 10) : 0);
+        count++;
+    }
+    return count;
+}
+
+static void check_extents(const struct wl_plan *plan, const struct wl_plan_request *request)
+{
+    uint64_t align = request->files[0].align_bytes;
+    uint64_t end = 0;
+
+    for (uint32_t i = 0; i < plan->extent_count; i++) {
+        const struct wl_extent *extent = &plan->extents[i];
+
+        CHECK(extent->offset >= end); /* no block twice */
+        CHECK_EQ(extent->offset % align, 0);
+        CHECK_EQ(extent->size_bytes % align, 0);
+        CHECK(extent->size_bytes <= request->chunk_bytes);
+        CHECK(extent[1].piece_first > extent->piece_first); /* none for nothing */
+        end = extent->offset + extent->size_bytes;
+    }
+}
+
+/* Walk the pieces: each continues its tensor where the one before stopped. */
+static void check_pieces(const struct wl_plan *plan, const struct wl_plan_request *request)
+{
+    uint64_t landed[WANTS_MAX] = {0};
+
+    for (uint32_t e = 0; e < plan->extent_count; e++) {
+        for (uint32_t i = plan->extents[e].piece_first; i < plan->extents[e + 1].piece_first; i++) {
+            const struct wl_piece *piece = &plan->pieces[i];
+            const struct wload_tensor *tensor = request->wants[piece->want].tensor;
+
+            CHECK_EQ(piece->tensor_offset, landed[piece->want]);
+            CHECK_EQ(plan->extents[e].offset + piece->extent_offset,
+                     tensor->file_offset + piece->tensor_offset);
+            CHECK(piece->extent_offset + piece->size_bytes <= plan->extents[e].needed_bytes);
+            landed[piece->want] += piece->size_bytes;
+        }
+    }
+    for (uint32_t i = 0; i < request->want_count; i++) {
+        CHECK_EQ(landed[i], request->wants[i].tensor->size_bytes);
+    }
+}
+
+/* Copies carry the same bytes as pieces, merged. */
+static void check_copies(const struct wl_plan *plan, const struct wl_plan_request *request)
+{
+    uint64_t wanted = 0, copied = 0;
+
+    for (uint32_t i = 0; i < request->want_count; i++) {
+        wanted += request->wants[i].tensor->size_bytes;
+    }
+    for (uint32_t e = 0; e < plan->extent_count; e++) {
+        for (uint32_t i = plan->extents[e].copy_first; i < plan->extents[e + 1].copy_first; i++) {
+            const struct wl_copy *copy = &plan->copies[i];
+
+            CHECK(copy->target == arena + plan->extents[e].offset + copy->extent_offset);
+            copied += copy->size_bytes;
+        }
+        if (plan->extents[e].straight) {
+            CHECK(plan->extents[e].straight == arena + plan->extents[e].offset);
+            copied += request->files[0].is_mirrored ? 0 : plan->extents[e].size_bytes;
+        }
+    }
+    CHECK_EQ(copied, request->files[0].is_mirrored ? 0 : wanted);
+}
+
+static void check_random(void)
+{
+    struct wload_tensor tensors[WANTS_MAX];
+    struct wl_want wants[WANTS_MAX];
+    struct wl_plan_file file = {.size_bytes = FILE_BYTES, .align_bytes = 1u << roll(13)};
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = make_wants(tensors, wants),
+                                      .files = &file,
+                                      .chunk_bytes = 4096u << roll(6),
+                                      .resident = none_resident};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    file.is_mirrored = roll(2);
+    file.mirror = (uintptr_t)arena;
+    file.is_direct = file.align_bytes > 1 && roll(2);
+    request.is_host = roll(2);
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    check_extents(&plan, &request);
+    check_pieces(&plan, &request);
+    check_copies(&plan, &request);
+    wl_plan_clear(&plan);
+}
+
+int main(void)
+{
+    check_rounding();
+    check_merging();
+    check_lanes();
+    for (int i = 0; i < 3000; i++) {
+        check_random();
+    }
+    return 0;
+}
