@@ -1,0 +1,1 @@
+wload load shard_fifo

@@ -1,0 +1,1 @@
+wload inspect llama >/dev/full

@@ -1,0 +1,1 @@
+wload synth a b c -h | head -1

@@ -1,0 +1,1 @@
+wload inspect empty.safetensors

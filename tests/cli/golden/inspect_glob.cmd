@@ -1,0 +1,1 @@
+wload inspect --tensor '*norm*' --tensor lm_head.weight sharded

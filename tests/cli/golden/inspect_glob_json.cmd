@@ -1,0 +1,1 @@
+wload inspect --json --tensor model.norm.weight sharded

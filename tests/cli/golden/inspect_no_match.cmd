@@ -1,0 +1,1 @@
+wload inspect --tensor 'lm_head.*' --tensor 'nothing*' llama

@@ -1,0 +1,1 @@
+wload inspect --tensor 'vae/quant_conv*' --tensor '*shared*' pipeline

@@ -1,0 +1,1 @@
+wload load --tensor model.norm llama

@@ -1,0 +1,1 @@
+wload synth llama --size 256K

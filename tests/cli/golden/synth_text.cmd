@@ -1,0 +1,1 @@
+wload synth new --size 256K --shards 3 && ls new

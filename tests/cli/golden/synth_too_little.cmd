@@ -1,0 +1,1 @@
+wload synth new --size 4K

@@ -1,0 +1,1 @@
+wload load --chunk 96K llama

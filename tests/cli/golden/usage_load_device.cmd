@@ -1,0 +1,1 @@
+wload load --device host:1 llama

@@ -1,0 +1,1 @@
+wload load --digest --device null llama

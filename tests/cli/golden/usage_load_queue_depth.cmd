@@ -1,0 +1,1 @@
+wload load --queue-depth 1025 llama

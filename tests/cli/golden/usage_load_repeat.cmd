@@ -1,0 +1,1 @@
+wload load --repeat 0 llama

@@ -1,0 +1,1 @@
+wload load --staging 1 llama

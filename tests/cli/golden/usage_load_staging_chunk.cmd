@@ -1,0 +1,1 @@
+wload load --staging 64K --chunk 128K llama

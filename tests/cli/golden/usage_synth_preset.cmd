@@ -1,0 +1,1 @@
+wload synth --preset gpt x

@@ -1,0 +1,1 @@
+wload synth --seed -1 x

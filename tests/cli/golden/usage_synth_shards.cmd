@@ -1,0 +1,1 @@
+wload synth --shards 0 x

@@ -1,0 +1,1 @@
+wload synth --size 1X x

@@ -1,0 +1,1 @@
+wload load --chunk $'a\nb' llama
