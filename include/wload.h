@@ -148,7 +148,7 @@ struct wload_context_options {
     void *log_user;
     uint32_t log_level;         /* enum wload_log_level; 0: WLOAD_LOG_WARN */
     uint32_t trace_event_count; /* newest events kept for wload_context_trace(); 0: no trace */
-    const char *log_components; /* of spec, index, plan, reader, staging, device, engine, job:
+    const char *log_components; /* of spec, index, plan, reader, staging, device, job:
                                  * comma-separated; these are logged at every level.  NULL: none */
 };
 
@@ -394,7 +394,7 @@ struct wload_stats {
     uint64_t landed_bytes;   /* of these, landed so far */
     uint64_t direct_bytes;   /* read with O_DIRECT, rounding included */
     uint64_t buffered_bytes; /* read through the page cache, rounding included */
-    uint64_t resident_bytes; /* of the bytes to read, in the page cache when the job started */
+    uint64_t resident_bytes; /* of the bytes to read, in the page cache at the start: sampled */
     uint64_t staging_bytes;  /* host memory that the ring has used */
     uint64_t straight_bytes; /* read into their place, with no staging and no copy */
     int64_t elapsed_ns;      /* inside wload_job_start() and wload_job_run() */

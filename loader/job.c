@@ -267,6 +267,7 @@ static int make_data_plane(struct wload_job *job, struct wload_error *err)
         return rc;
     }
     job->staging.device = job->device;
+    job->staging.log = log;
     rc = wl_reader_open((enum wload_reader_kind)job->options.reader_kind, &request, &job->reader,
                         err);
     if (rc < 0) {
@@ -391,6 +392,16 @@ static int64_t deadline_after(int64_t begin_ns, int64_t timeout_ms)
     return deadline_ns;
 }
 
+static void log_end(const struct wload_job *job)
+{
+    WL_LOG(&job->model->context->log, WLOAD_LOG_INFO, "job",
+           "%llu bytes landed; read by %s, %llu direct, %llu buffered%s%s",
+           (unsigned long long)job->engine.landed_bytes, job->reader->ops->name,
+           (unsigned long long)job->engine.direct_bytes,
+           (unsigned long long)job->engine.buffered_bytes, job->files.note[0] ? ": " : "",
+           job->files.note);
+}
+
 int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error *err)
 {
     int64_t begin_ns = wl_clock_ns();
@@ -407,6 +418,9 @@ int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error 
     if (job->status == WLOAD_PENDING) {
         job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
         job->elapsed_ns += wl_clock_ns() - begin_ns;
+        if (job->status == WLOAD_OK) {
+            log_end(job);
+        }
     }
     if (job->status < 0 && err) {
         err->memory_state =

@@ -84,6 +84,22 @@ uint32_t wl_staging_take(struct wl_staging *staging)
     return slot;
 }
 
+static bool pin(struct wl_staging *staging, uint32_t slot, uint8_t *buffer)
+{
+    struct wl_device *device = staging->device;
+    struct wload_error err;
+
+    if (!device || device->ops->is_host) {
+        return false;
+    }
+    if (device->ops->pin(device, buffer, staging->slot_bytes, &err) < 0) {
+        WL_LOG(staging->log, WLOAD_LOG_INFO, "staging",
+               "buffer %u is not pinned, copies from it are slower: %s", slot, err.message);
+        return false;
+    }
+    return true;
+}
+
 uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot)
 {
     uint8_t *buffer = buffer_at(staging, slot);
@@ -93,9 +109,7 @@ uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot)
         staging->reader->ops->flush(staging->reader); /* faulting and pinning take a millisecond */
         /* Refusals cost speed, not correctness: pages fault in later, copies bounce. */
         (void)wl_sys->madvise(buffer, staging->slot_bytes, MADV_POPULATE_WRITE);
-        staging->slots[slot].is_pinned =
-            staging->device && !staging->device->ops->is_host &&
-            staging->device->ops->pin(staging->device, buffer, staging->slot_bytes, NULL) == 0;
+        staging->slots[slot].is_pinned = pin(staging, slot, buffer);
         staging->reader->ops->buffer_add(staging->reader, slot, buffer, staging->slot_bytes);
         staging->slots[slot].is_prepared = true;
         staging->prepared_count++;

@@ -47,6 +47,7 @@ struct wl_staging {
     uint32_t prepared_count;
     struct wl_device *device; /* pins buffers; NULL where nothing copies from them */
     struct wl_reader *reader; /* registers buffers */
+    const struct wl_log *log; /* with `device`: told where pinning is refused */
 };
 
 /* `numa_node`: where the memory should be; negative: anywhere. */

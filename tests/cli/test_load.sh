@@ -93,6 +93,10 @@ PYTHON
 "$WLOAD" load model --device host --json -v >report.json 2>err
 [[ $(cut -d: -f1 err) == *plan*reader* ]] || fail "-v says: $(cat err)"
 judge "${always[@]}"
+grep -q '^job: .* read by .* direct, .* buffered' err || fail "-v does not say how it was read"
+LD_LIBRARY_PATH=$WLOAD_DOUBLE WLOAD_DOUBLE_FAIL=cuMemHostRegister_v2:0:801 \
+    "$WLOAD" load model --device cuda --json -v >report.json 2>err
+grep -q '^staging: .* not pinned.*cuMemHostRegister' err || fail "-v is silent on refused pinning"
 WLOAD_LOG=plan "$WLOAD" load model --device host --json >report.json 2>err
 [ "$(cut -d: -f1 err | sort -u)" = plan ] || fail "WLOAD_LOG=plan says: $(cat err)"
 
