@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/digest.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/sys.h"
+
+#define SHA1_DIGITS 40
 
 struct wl_digest {
     EVP_MD_CTX *context;
@@ -31,6 +37,27 @@ int wl_digest_new(enum wl_digest_kind kind, struct wl_digest **out, struct wload
     }
     *out = digest;
     return WLOAD_OK;
+}
+
+int wl_digest_of_file(const char *hash, uint64_t size_bytes, struct wl_digest **out,
+                      struct wload_error *err)
+{
+    bool is_git = strlen(hash) == SHA1_DIGITS;
+    char head[32];
+    int head_bytes = snprintf(head, sizeof(head), "blob %" PRIu64, size_bytes);
+    struct wl_digest *digest;
+    int rc = wl_digest_new(is_git ? WL_DIGEST_SHA1 : WL_DIGEST_SHA256, &digest, err);
+
+    if (rc == WLOAD_OK && is_git) {
+        rc = wl_digest_add(digest, head, (size_t)head_bytes + 1, err); /* with its NUL */
+        if (rc < 0) {
+            wl_digest_free(digest);
+        }
+    }
+    if (rc == WLOAD_OK) {
+        *out = digest;
+    }
+    return rc;
 }
 
 int wl_digest_add(struct wl_digest *digest, const void *data, size_t size_bytes,

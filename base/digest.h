@@ -18,6 +18,12 @@ enum wl_digest_kind {
 struct wl_digest;
 
 int wl_digest_new(enum wl_digest_kind kind, struct wl_digest **out, struct wload_error *err);
+/*
+ * A digest of a file whose hash on a hub is `hash`: SHA-256, or where that has 40
+ * digits the SHA-1 of the git blob that a file of size_bytes makes.
+ */
+int wl_digest_of_file(const char *hash, uint64_t size_bytes, struct wl_digest **out,
+                      struct wload_error *err);
 int wl_digest_add(struct wl_digest *digest, const void *data, size_t size_bytes,
                   struct wload_error *err);
 /* Write the digest of all added since new, and begin again. */

@@ -4,8 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "base/sys.h"
 
 static const char *kind_of(mode_t mode)
@@ -113,4 +117,82 @@ int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size
         *size_bytes = (size_t)identity.size_bytes;
     }
     return rc;
+}
+
+/* A folder that is there already is as good, one behind a link, too. */
+static int make_folder(const char *path)
+{
+    return wl_sys->mkdirat(AT_FDCWD, path, 0777) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+/* `path` is cut at its slashes and whole again. */
+static int make_folders(char *path)
+{
+    size_t size = strlen(path);
+    int rc = make_folder(path);
+
+    while (rc == -ENOENT) {
+        char *slash = strrchr(path, '/');
+
+        if (!slash || slash == path) {
+            break;
+        }
+        *slash = '\0';
+        rc = make_folder(path);
+    }
+    for (size_t used = strlen(path); used < size; used = strlen(path)) {
+        path[used] = '/';
+        rc = rc < 0 ? rc : make_folder(path);
+    }
+    return rc;
+}
+
+int wl_file_make_folders(const char *path)
+{
+    char *copy = wl_str_new("%s", path);
+    int rc = copy ? make_folders(copy) : -ENOMEM;
+
+    wl_sys->free(copy);
+    return rc;
+}
+
+int wl_file_make_folders_above(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder;
+    int rc;
+
+    if (!slash || slash == path) {
+        return 0;
+    }
+    folder = wl_str_new("%.*s", (int)(slash - path), path);
+    rc = folder ? make_folders(folder) : -ENOMEM;
+    wl_sys->free(folder);
+    return rc;
+}
+
+bool wl_file_is_at(int fd, const char *path)
+{
+    struct stat status;
+    struct statx named;
+
+    return wl_sys->fstat(fd, &status) == 0 && status.st_nlink > 0 &&
+           wl_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO, &named) == 0 &&
+           named.stx_ino == status.st_ino &&
+           makedev(named.stx_dev_major, named.stx_dev_minor) == status.st_dev;
+}
+
+int wl_file_unique(char hex[WL_FILE_UNIQUE_BYTES])
+{
+    uint32_t value;
+    ssize_t got;
+
+    do {
+        got = wl_sys->random(&value, sizeof(value), 0);
+    } while (got < 0 && errno == EINTR);
+    if (got != sizeof(value)) {
+        return got < 0 ? -errno : -EIO;
+    }
+    (void)snprintf(hex, WL_FILE_UNIQUE_BYTES, "%08" PRIx32, value);
+    return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files from outside: regular ones only, and no open that could block. */
+/* Files: regular ones from outside, by no open that could block; folders and names of our own. */
 #ifndef WL_FILE_H
 #define WL_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,5 +28,18 @@ int wl_file_open(const char *path, int flags, struct wl_file_identity *identity,
 /* Read a whole file of at most `bytes_max`.  The text is freed with wl_sys->free(). */
 int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size_bytes,
                  struct wload_error *err);
+
+/* Make a folder, and those above it that are missing.  0 or a negative errno. */
+int wl_file_make_folders(const char *path);
+/* The same for the folder that `path` lies in. */
+int wl_file_make_folders_above(const char *path);
+
+/* Whether the open file is what `path` names, itself and not by a link. */
+bool wl_file_is_at(int fd, const char *path);
+
+#define WL_FILE_UNIQUE_BYTES 9
+
+/* Eight random hex digits for a name that nobody else takes.  0 or a negative errno. */
+int wl_file_unique(char hex[WL_FILE_UNIQUE_BYTES]);
 
 #endif /* WL_FILE_H */

@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -96,7 +99,21 @@ const struct wl_sys wl_sys_real = {
     .fstat = real_fstat,
     .statx = statx,
     .pread = pread,
+    .pwrite = pwrite,
     .write = write,
+    .fsync = fsync,
+    .ftruncate = ftruncate,
+    .fallocate = fallocate,
+    .sync_range = sync_file_range,
+    .fchmod = fchmod,
+    .flock = flock,
+    .fstatvfs = fstatvfs,
+    .mkdirat = mkdirat,
+    .renameat = renameat,
+    .unlinkat = unlinkat,
+    .symlinkat = symlinkat,
+    .readlinkat = readlinkat,
+    .random = getrandom,
     .fdopendir = fdopendir,
     .readdir = readdir,
     .closedir = closedir,
@@ -167,6 +184,25 @@ int wl_sys_write(int fd, const void *buffer, size_t size)
         }
         at += put;
         size -= (size_t)put;
+    }
+    return 0;
+}
+
+int wl_sys_write_at(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t put =
+            wl_sys->pwrite(fd, (const char *)buffer + done, size - done, (off_t)(offset + done));
+
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put < 0) {
+            return -errno;
+        }
+        done += (size_t)put;
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 struct wl_sys {
@@ -26,7 +27,21 @@ struct wl_sys {
     int (*fstat)(int fd, struct stat *out);
     int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
+    ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *buffer, size_t size);
+    int (*fsync)(int fd);
+    int (*ftruncate)(int fd, off_t size);
+    int (*fallocate)(int fd, int mode, off_t offset, off_t size);
+    int (*sync_range)(int fd, off_t offset, off_t size, unsigned flags);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*flock)(int fd, int operation);
+    int (*fstatvfs)(int fd, struct statvfs *out);
+    int (*mkdirat)(int dir, const char *path, mode_t mode);
+    int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
+    int (*unlinkat)(int dir, const char *path, int flags);
+    int (*symlinkat)(const char *target, int dir, const char *path);
+    ssize_t (*readlinkat)(int dir, const char *path, char *buffer, size_t size);
+    ssize_t (*random)(void *buffer, size_t size, unsigned flags); /* getrandom */
     DIR *(*fdopendir)(int fd);
     struct dirent *(*readdir)(DIR *dir);
     int (*closedir)(DIR *dir);
@@ -68,5 +83,6 @@ uint32_t wl_sys_cpu_count(void);
 
 /* Write all, through short writes and EINTR.  0 or a negative errno. */
 int wl_sys_write(int fd, const void *buffer, size_t size);
+int wl_sys_write_at(int fd, const void *buffer, size_t size, uint64_t offset);
 
 #endif /* WL_SYS_H */

@@ -167,6 +167,97 @@ static ssize_t faulty_write(int fd, const void *buffer, size_t size)
     return wl_sys_real.write(fd, buffer, size);
 }
 
+static ssize_t faulty_pwrite(int fd, const void *buffer, size_t size, off_t offset)
+{
+    FAIL(ENOSPC, -1);
+    if (order.is_short && size > 1) {
+        if (next_noise() % 4 == 0) {
+            errno = EINTR;
+            return -1;
+        }
+        size = 1 + next_noise() % size;
+    }
+    return wl_sys_real.pwrite(fd, buffer, size, offset);
+}
+
+static int faulty_fsync(int fd)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.fsync(fd);
+}
+
+static int faulty_ftruncate(int fd, off_t size)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.ftruncate(fd, size);
+}
+
+static int faulty_fallocate(int fd, int mode, off_t offset, off_t size)
+{
+    FAIL(ENOSPC, -1);
+    return wl_sys_real.fallocate(fd, mode, offset, size);
+}
+
+static int faulty_sync_range(int fd, off_t offset, off_t size, unsigned flags)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.sync_range(fd, offset, size, flags);
+}
+
+static int faulty_fchmod(int fd, mode_t mode)
+{
+    FAIL(EPERM, -1);
+    return wl_sys_real.fchmod(fd, mode);
+}
+
+static int faulty_flock(int fd, int operation)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.flock(fd, operation);
+}
+
+static int faulty_fstatvfs(int fd, struct statvfs *out)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.fstatvfs(fd, out);
+}
+
+static int faulty_mkdirat(int dir, const char *path, mode_t mode)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.mkdirat(dir, path, mode);
+}
+
+static int faulty_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.renameat(from_dir, from, to_dir, to);
+}
+
+static int faulty_unlinkat(int dir, const char *path, int flags)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.unlinkat(dir, path, flags);
+}
+
+static int faulty_symlinkat(const char *target, int dir, const char *path)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.symlinkat(target, dir, path);
+}
+
+static ssize_t faulty_readlinkat(int dir, const char *path, char *buffer, size_t size)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.readlinkat(dir, path, buffer, size);
+}
+
+static ssize_t faulty_random(void *buffer, size_t size, unsigned flags)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.random(buffer, size, flags);
+}
+
 static DIR *faulty_fdopendir(int fd)
 {
     FAIL(ENOMEM, NULL);
@@ -305,6 +396,20 @@ static struct wl_sys faulty_table(void)
     table.statx = faulty_statx;
     table.pread = faulty_pread;
     table.write = faulty_write;
+    table.pwrite = faulty_pwrite;
+    table.fsync = faulty_fsync;
+    table.ftruncate = faulty_ftruncate;
+    table.fallocate = faulty_fallocate;
+    table.sync_range = faulty_sync_range;
+    table.fchmod = faulty_fchmod;
+    table.flock = faulty_flock;
+    table.fstatvfs = faulty_fstatvfs;
+    table.mkdirat = faulty_mkdirat;
+    table.renameat = faulty_renameat;
+    table.unlinkat = faulty_unlinkat;
+    table.symlinkat = faulty_symlinkat;
+    table.readlinkat = faulty_readlinkat;
+    table.random = faulty_random;
     table.fdopendir = faulty_fdopendir;
     table.readdir = faulty_readdir;
     table.mmap = faulty_mmap;
