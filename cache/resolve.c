@@ -7,11 +7,13 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cache/locate.h"
 
 #define ROOM_AT_FIRST 16u
 
 static const struct wl_source_ops *const sources[] = {
     &wl_source_local,
+    &wl_source_hub,
 };
 
 static const struct wl_source_ops *find_source(const char *scheme)
@@ -26,10 +28,12 @@ static const struct wl_source_ops *find_source(const char *scheme)
     return NULL;
 }
 
-int wl_resolve(const struct wl_log *log, const struct wl_spec *spec, struct wl_manifest *out,
+int wl_resolve(const struct wl_log *log, const struct wl_spec *spec,
+               const struct wl_source_options *options, struct wl_manifest *out,
                struct wload_error *err)
 {
-    const struct wl_source_ops *source = find_source(spec->scheme);
+    const struct wl_source_ops *source =
+        wl_locate_is_name(spec) ? &wl_source_hub : find_source(spec->scheme);
     struct wl_manifest manifest = {0};
     int rc;
 
@@ -37,7 +41,7 @@ int wl_resolve(const struct wl_log *log, const struct wl_spec *spec, struct wl_m
         return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
                           spec->scheme);
     }
-    rc = source->resolve(log, spec, &manifest, err);
+    rc = source->resolve(log, spec, options, &manifest, err);
     if (rc < 0) {
         wl_manifest_clear(&manifest);
         return rc;
@@ -97,7 +101,10 @@ void wl_manifest_clear(struct wl_manifest *manifest)
     for (uint32_t i = 0; i < manifest->count; i++) {
         wl_sys->free(manifest->entries[i].path);
         wl_sys->free(manifest->entries[i].prefix);
+        wl_sys->free(manifest->entries[i].text);
     }
+    wl_snapshot_free(manifest->snapshot);
+    wl_sys->free(manifest->unkept_why);
     wl_sys->free(manifest->entries);
     *manifest = (struct wl_manifest){0};
 }

@@ -12,13 +12,18 @@
 
 #include "base/base.h"
 #include "base/err.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cache/components.h"
+#include "cache/listing.h"
 #include "cache/select.h"
 
-#define PIPELINE_FILE "model_index.json"
+/* What the spec names, and where its files' names are had from. */
+struct place {
+    const struct wl_log *log;
+    const struct wl_spec *spec;
+    const struct wl_source_options *options;
+};
 
 /* ---- A directory's names, those that matter, sorted ---------------------------- */
 
@@ -70,6 +75,19 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static int take_name(struct listing *listing, const char *folder, const char *name,
+                     struct wload_error *err)
+{
+    if (strcmp(name, WL_PIPELINE_FILE) == 0) {
+        listing->is_pipeline = true;
+    } else if (wl_str_ends(name, "pytorch_model.bin")) {
+        (void)snprintf(listing->pickled, sizeof(listing->pickled), "%s", name);
+    } else if (wl_select_knows(name)) {
+        return add_name(listing, folder, name, err);
+    }
+    return WLOAD_OK;
+}
+
 static int read_names(DIR *dir, const char *folder, struct listing *listing,
                       struct wload_error *err)
 {
@@ -82,41 +100,27 @@ static int read_names(DIR *dir, const char *folder, struct listing *listing,
         if (!entry) {
             return errno ? wl_err_sys(err, errno, "cannot list '%s'", folder) : WLOAD_OK;
         }
-        if (strcmp(entry->d_name, PIPELINE_FILE) == 0) {
-            listing->is_pipeline = true;
-        } else if (wl_str_ends(entry->d_name, "pytorch_model.bin")) {
-            (void)snprintf(listing->pickled, sizeof(listing->pickled), "%s", entry->d_name);
-        } else if (wl_select_knows(entry->d_name)) {
-            rc = add_name(listing, folder, entry->d_name, err);
-            if (rc < 0) {
-                return rc;
-            }
+        rc = take_name(listing, folder, entry->d_name, err);
+        if (rc < 0) {
+            return rc;
         }
     }
 }
 
-/* Takes `fd`, a directory. */
-static int list(int fd, const char *folder, struct listing *out, struct wload_error *err)
+static int read_directory(int fd, const char *folder, struct listing *listing,
+                          struct wload_error *err)
 {
     DIR *dir = wl_sys->fdopendir(fd);
     int rc;
 
-    *out = (struct listing){0};
     if (!dir) {
         rc = wl_err_sys(err, errno, "cannot list '%s'", folder);
         (void)wl_sys->close(fd);
         return rc;
     }
-    rc = read_names(dir, folder, out, err);
+    rc = read_names(dir, folder, listing, err);
     (void)wl_sys->closedir(dir);
-    if (rc < 0) {
-        clear_listing(out);
-        return rc;
-    }
-    if (out->count > 1) {
-        qsort(out->names, out->count, sizeof(out->names[0]), compare_names);
-    }
-    return WLOAD_OK;
+    return rc;
 }
 
 /* A descriptor, or a negative errno. */
@@ -128,6 +132,63 @@ static int open_folder(const char *path)
         fd = wl_sys->openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     } while (fd < 0 && errno == EINTR);
     return fd < 0 ? -errno : fd;
+}
+
+/* The names that are given for a folder: `within` is its path as they have it.  Returns whether
+ * there are any, or an error. */
+static int take_given(const struct wl_listing *given, const char *within, const char *folder,
+                      struct listing *listing, struct wload_error *err)
+{
+    int is_there = 0;
+
+    for (uint32_t i = 0; i < given->count; i++) {
+        const char *name = given->files[i].name;
+        int rc;
+
+        if (!wl_str_starts(name, within)) {
+            continue;
+        }
+        is_there = 1;
+        name += strlen(within);
+        rc = strchr(name, '/') ? WLOAD_OK : take_name(listing, folder, name, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return is_there;
+}
+
+/*
+ * The names in a folder: the spec's own with `component` NULL.  Returns 1, 0 if
+ * there is no such folder, or an error; *sys_errno says why it is 0.
+ */
+static int list(const struct place *place, const char *component, const char *folder,
+                struct listing *out, int *sys_errno, struct wload_error *err)
+{
+    int rc;
+
+    *out = (struct listing){0};
+    *sys_errno = ENOENT;
+    if (place->options->listing) {
+        char *within = wl_str_new("%s%s%s", place->options->folder, component ? component : "",
+                                  component ? "/" : "");
+
+        rc = within ? take_given(place->options->listing, within, folder, out, err)
+                    : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the files of '%s'", folder);
+        wl_sys->free(within);
+    } else {
+        int fd = open_folder(folder);
+
+        *sys_errno = fd < 0 ? -fd : 0;
+        rc = fd < 0 ? 0 : read_directory(fd, folder, out, err);
+        rc = rc < 0 ? rc : fd >= 0;
+    }
+    if (rc <= 0) {
+        clear_listing(out);
+    } else if (out->count > 1) {
+        qsort(out->names, out->count, sizeof(out->names[0]), compare_names);
+    }
+    return rc;
 }
 
 /* ---- One folder ------------------------------------------------------------------ */
@@ -204,20 +265,8 @@ static int resolve_folder(const struct wl_spec *spec, const struct listing *list
 
 /* ---- A pipeline -------------------------------------------------------------------- */
 
-/* ["library", "Class"] is a component; [null, null] is one that is absent, and all else is
- * configuration, as is every key that begins with '_'. */
-static bool is_component(const cJSON *item)
-{
-    const cJSON *library = cJSON_IsArray(item) ? item->child : NULL;
-    const cJSON *class = library ? library->next : NULL;
-
-    return class && !class->next && cJSON_IsString(library) && cJSON_IsString(class) &&
-           item->string[0] != '_';
-}
-
 struct pipeline {
-    const struct wl_log *log;
-    const struct wl_spec *spec;
+    const struct place *place;
     uint32_t of_variant_count; /* components that have the variant asked for */
 };
 
@@ -227,13 +276,13 @@ static int add_listed(struct pipeline *pipeline, const struct listing *listing, 
     int rc = 0;
 
     if (listing->count == 0) {
-        WL_LOG(pipeline->log, listing->pickled[0] ? WLOAD_LOG_WARN : WLOAD_LOG_INFO, "spec",
+        WL_LOG(pipeline->place->log, listing->pickled[0] ? WLOAD_LOG_WARN : WLOAD_LOG_INFO, "spec",
                "component '%s' has no weights in safetensors%s%s: passed over", folder,
                listing->pickled[0] ? ", only " : "", listing->pickled);
         return WLOAD_OK;
     }
-    if (pipeline->spec->variant) {
-        rc = add_folder(listing, folder, pipeline->spec->variant, prefix, out, err);
+    if (pipeline->place->spec->variant) {
+        rc = add_folder(listing, folder, pipeline->place->spec->variant, prefix, out, err);
         pipeline->of_variant_count += rc > 0;
     }
     if (rc == 0) {
@@ -246,25 +295,22 @@ static int add_component(struct pipeline *pipeline, const char *name, struct wl_
                          struct wload_error *err)
 {
     struct listing listing = {0};
-    char *folder = join(pipeline->spec->path, name);
+    char *folder = join(pipeline->place->spec->path, name);
     char *prefix = wl_str_new("%s/", name);
+    int sys_errno;
     int rc;
-    int fd;
 
     if (!folder || !prefix) {
         rc = wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for component '%s'", name);
         goto out_free;
     }
-    fd = open_folder(folder);
-    if (fd == -ENOENT) {
-        WL_LOG(pipeline->log, WLOAD_LOG_WARN, "spec",
+    rc = list(pipeline->place, name, folder, &listing, &sys_errno, err);
+    if (rc == 0 && sys_errno == ENOENT) {
+        WL_LOG(pipeline->place->log, WLOAD_LOG_WARN, "spec",
                "component '%s' is listed but has no folder: passed over", folder);
-        rc = WLOAD_OK;
-        goto out_free;
-    }
-    rc =
-        fd < 0 ? wl_err_sys(err, -fd, "cannot list '%s'", folder) : list(fd, folder, &listing, err);
-    if (rc == WLOAD_OK) {
+    } else if (rc == 0) {
+        rc = wl_err_sys(err, sys_errno, "cannot list '%s'", folder);
+    } else if (rc > 0) {
         rc = add_listed(pipeline, &listing, folder, prefix, out, err);
     }
     clear_listing(&listing);
@@ -275,23 +321,12 @@ out_free:
     return rc;
 }
 
-static int add_components(struct pipeline *pipeline, const cJSON *root, const char *index_path,
-                          struct wl_manifest *out, struct wload_error *err)
+static int add_components(struct pipeline *pipeline, const struct wl_components *components,
+                          const char *index_path, struct wl_manifest *out, struct wload_error *err)
 {
-    if (!cJSON_IsObject(root)) {
-        return wl_err_set(err, WLOAD_ERR_FORMAT, "'%s' is not a JSON object", index_path);
-    }
-    wl_json_each (item, root) {
-        int rc;
+    for (uint32_t i = 0; i < components->count; i++) {
+        int rc = add_component(pipeline, components->names[i], out, err);
 
-        if (!is_component(item)) {
-            continue;
-        }
-        if (!wl_str_is_file_name(item->string)) {
-            return wl_err_set(err, WLOAD_ERR_FORMAT, "'%s': component '%s' cannot name a folder",
-                              index_path, item->string);
-        }
-        rc = add_component(pipeline, item->string, out, err);
         if (rc < 0) {
             return rc;
         }
@@ -300,36 +335,34 @@ static int add_components(struct pipeline *pipeline, const cJSON *root, const ch
         return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' lists no component that has weights",
                           index_path);
     }
-    if (pipeline->spec->variant && pipeline->of_variant_count == 0) {
+    if (pipeline->place->spec->variant && pipeline->of_variant_count == 0) {
         return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s': no component has variant '%s'",
-                          index_path, pipeline->spec->variant);
+                          index_path, pipeline->place->spec->variant);
     }
     return WLOAD_OK;
 }
 
-static int resolve_pipeline(const struct wl_log *log, const struct wl_spec *spec,
-                            struct wl_manifest *out, struct wload_error *err)
+static int resolve_pipeline(const struct place *place, struct wl_manifest *out,
+                            struct wload_error *err)
 {
-    struct pipeline pipeline = {.log = log, .spec = spec};
-    char *path = join(spec->path, PIPELINE_FILE);
-    char *text = NULL;
-    cJSON *root = NULL;
-    size_t size = 0;
+    const struct wl_spec *spec = place->spec;
+    struct pipeline pipeline = {.place = place};
+    struct wl_components components = {0};
+    char *path = join(spec->path, WL_PIPELINE_FILE);
     int rc;
 
     if (!path) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the files of '%s'", spec->path);
     }
-    WL_LOG(log, WLOAD_LOG_INFO, "spec", "'%s' is a pipeline", spec->path);
-    rc = wl_file_read(path, WL_INDEX_BYTES_MAX, &text, &size, err);
+    WL_LOG(place->log, WLOAD_LOG_INFO, "spec", "'%s' is a pipeline", spec->path);
+    rc = place->options->pipeline
+             ? wl_components_parse(place->options->pipeline, place->options->pipeline_bytes, path,
+                                   &components, err)
+             : wl_components_read(path, &components, err);
     if (rc == WLOAD_OK) {
-        rc = wl_json_parse(text, size, path, 0, &root, err);
+        rc = add_components(&pipeline, &components, path, out, err);
     }
-    if (rc == WLOAD_OK) {
-        rc = add_components(&pipeline, root, path, out, err);
-    }
-    cJSON_Delete(root);
-    wl_sys->free(text);
+    wl_components_clear(&components);
     wl_sys->free(path);
     return rc;
 }
@@ -349,45 +382,24 @@ static int resolve_file(const struct wl_spec *spec, struct wl_manifest *out,
         "", err);
 }
 
-/* "org/name" is what a model is called on a hub, and most paths are not. */
-static bool looks_like_hub_name(const char *path)
-{
-    const char *slash = strchr(path, '/');
-
-    return slash && slash != path && slash[1] != '\0' && path[0] != '.' && path[0] != '~' &&
-           !strchr(slash + 1, '/') && !wl_str_ends(path, ".safetensors") &&
-           !wl_str_ends(path, ".json");
-}
-
-static int refuse_path(const char *path, int sys_errno, struct wload_error *err)
-{
-    if (sys_errno == ENOENT && looks_like_hub_name(path)) {
-        return wl_err_set(err, WLOAD_ERR_NOT_FOUND,
-                          "'%s' is no file or directory here, and this build fetches no model by "
-                          "name: give the path of its directory",
-                          path);
-    }
-    return wl_err_sys(err, sys_errno, "cannot open '%s'", path);
-}
-
 static int local_resolve(const struct wl_log *log, const struct wl_spec *spec,
-                         struct wl_manifest *out, struct wload_error *err)
+                         const struct wl_source_options *options, struct wl_manifest *out,
+                         struct wload_error *err)
 {
+    const struct place place = {.log = log, .spec = spec, .options = options};
     struct listing listing;
-    int fd = open_folder(spec->path);
-    int rc;
+    int sys_errno;
+    int rc = list(&place, NULL, spec->path, &listing, &sys_errno, err);
 
-    if (fd == -ENOTDIR) {
-        return resolve_file(spec, out, err);
+    if (rc == 0) {
+        return sys_errno == ENOTDIR || options->listing
+                   ? resolve_file(spec, out, err)
+                   : wl_err_sys(err, sys_errno, "cannot open '%s'", spec->path);
     }
-    if (fd < 0) {
-        return refuse_path(spec->path, -fd, err);
-    }
-    rc = list(fd, spec->path, &listing, err);
     if (rc < 0) {
         return rc;
     }
-    rc = listing.is_pipeline ? resolve_pipeline(log, spec, out, err)
+    rc = listing.is_pipeline ? resolve_pipeline(&place, out, err)
                              : resolve_folder(spec, &listing, out, err);
     clear_listing(&listing);
     return rc;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wload - bring model weights from disk into host or GPU memory.
+ * wload - bring model weights from disk or a hub into host or GPU memory.
  *
  *   wload_model_open()   spec string -> files found, tensors indexed, no weights read
  *   wload_job_start()    tensors chosen, reads planned, device opened
@@ -148,7 +148,7 @@ struct wload_context_options {
     void *log_user;
     uint32_t log_level;         /* enum wload_log_level; 0: WLOAD_LOG_WARN */
     uint32_t trace_event_count; /* newest events kept for wload_context_trace(); 0: no trace */
-    const char *log_components; /* of spec, index, plan, reader, staging, device, job:
+    const char *log_components; /* of spec, cache, http, index, plan, reader, staging, device, job:
                                  * comma-separated; these are logged at every level.  NULL: none */
 };
 
@@ -164,6 +164,154 @@ WLOAD_API void wload_context_free(struct wload_context *context);
  */
 WLOAD_API WLOAD_NODISCARD int wload_context_trace(struct wload_context *context, const char *path,
                                                   struct wload_error *err);
+
+/* ---- Snapshot: a repository's files, in a cache and on a hub ---------------- */
+
+/*
+ * A model may be named instead of located: "org/name", or
+ * "hf://[models/|datasets/]org/name[@revision][/subfolder]".  It is looked for
+ *
+ *   1. as a path, unless it begins with "hf://"
+ *   2. in plain directories: $WLOAD_CACHE/org/name, $AIM_CACHE_PATH/org/name
+ *   3. in the Hugging Face cache: $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub
+ *   4. on the hub: $HF_ENDPOINT, by default https://huggingface.co
+ *
+ * and the first place that has all that is wanted is taken.  The environment
+ * variables of the Hugging Face tools mean here what they mean there.
+ */
+
+enum wload_scope {
+    WLOAD_SCOPE_ALL,  /* every file; with a variant, no weights of another one */
+    WLOAD_SCOPE_LOAD, /* what a load takes: safetensors weights, and the small files beside them */
+    WLOAD_SCOPE_WEIGHTS /* of these, the weights and their indexes alone */
+};
+
+enum wload_network {
+    WLOAD_NETWORK_AUTO, /* the hub is asked for what this machine does not have */
+    WLOAD_NETWORK_OFF,  /* no socket is opened; so it is with HF_HUB_OFFLINE=1, too */
+    WLOAD_NETWORK_FIRST /* the hub is asked first what the revision is now */
+};
+
+struct wload_snapshot_options {
+    size_t struct_size;
+    const char *revision;       /* branch, tag or commit; NULL: the spec's, or "main" */
+    const char *subfolder;      /* only what is below it; NULL: the spec's, or all */
+    const char *variant;        /* for example "fp16"; NULL: the plain files */
+    const char *const *include; /* patterns, '*' matches '/' too: only these; overrides scope */
+    size_t include_count;
+    const char *const *exclude; /* patterns: not these; overrides scope */
+    size_t exclude_count;
+    const char *cache_dir; /* a Hugging Face cache; NULL: the environment's */
+    const char *local_dir; /* a plain directory to fill instead of the cache; NULL: none */
+    const char *token;     /* NULL: the environment's or the one logged in; "": none */
+    uint32_t scope;        /* enum wload_scope */
+    uint32_t network;      /* enum wload_network */
+};
+
+/* Made by the library only, so fields may be appended without breaking callers. */
+struct wload_snapshot_file {
+    const char *name;   /* in the repository, for example "unet/config.json" */
+    const char *path;   /* on this machine; there if present_bytes equals size_bytes */
+    const char *digest; /* hex: SHA-256, or 40 digits: SHA-1 of its git blob; "": not known */
+    const char *url;    /* where it is downloaded from, without credentials; "": nowhere */
+    uint64_t size_bytes;
+    uint64_t present_bytes; /* on this machine, also of a download that was broken off */
+    uint32_t is_present;    /* not 0: the whole file is at `path` */
+};
+
+/* A place that was looked at, and what was found: "no such directory". */
+struct wload_place {
+    const char *path;
+    const char *finding;
+};
+
+/* Made by the library only.  Strings are "" where nothing is known. */
+struct wload_snapshot {
+    const char *repo;     /* "org/name"; "": a path was given */
+    const char *kind;     /* "model" or "dataset" */
+    const char *revision; /* as asked for */
+    const char *commit;   /* 40 hex digits */
+    const char *path;     /* the directory, or the file, that a load opens: subfolder included */
+    const char *origin; /* where: "path", "directory", "cache" or "hub"; "": nowhere, network off */
+    const char *note;   /* why what is told may be out of date: the hub could not be asked */
+    const struct wload_snapshot_file *files; /* wanted ones, by name; none if a path was given */
+    const struct wload_place *places;        /* in the order of looking */
+    uint32_t file_count;
+    uint32_t place_count;
+    uint32_t missing_count; /* files that are not whole */
+    uint64_t total_bytes;
+    uint64_t missing_bytes; /* still to be downloaded */
+    uint64_t
+        received_bytes; /* of files, by wload_snapshot_fetch(), what was thrown away included */
+};
+
+/*
+ * Find a snapshot.  Success does not mean that its files are here: see origin and
+ * missing_count.  Only with the network on is it an error that a model is nowhere:
+ * WLOAD_ERR_NOT_FOUND, WLOAD_ERR_AUTH (the hub wants credentials, or others), or
+ * why the hub could not be asked.  `context` may be NULL.
+ */
+WLOAD_API WLOAD_NODISCARD int wload_snapshot_open(struct wload_context *context, const char *spec,
+                                                  const struct wload_snapshot_options *options,
+                                                  struct wload_snapshot **out,
+                                                  struct wload_error *err);
+WLOAD_API void wload_snapshot_free(struct wload_snapshot *snapshot);
+
+struct wload_fetch_progress {
+    uint64_t total_bytes;    /* of all wanted files */
+    uint64_t present_bytes;  /* of these, on this machine */
+    uint64_t received_bytes; /* since the fetch began */
+    int64_t elapsed_ns;
+    uint32_t file_count;
+    uint32_t done_count;
+    const char *waiting_for; /* a file that another process downloads, or NULL */
+};
+
+struct wload_fetch_options {
+    size_t struct_size;
+    uint32_t connection_count; /* at once, at most 256; 0: 16 */
+    uint32_t is_forced;        /* not 0: download also what is there */
+    uint32_t is_unkept; /* not 0, of a load: weights go to their place alone, no file is left */
+    uint32_t reserved;
+    /* Called on the caller's thread, at most ten times a second, and once at the end.  Not 0
+     * stops with WLOAD_ERR_CALLBACK. */
+    int (*on_progress)(void *user, const struct wload_fetch_progress *progress);
+    void *user;
+};
+
+/*
+ * Download what is missing, several files side by side and large ones in several
+ * ranges; `snapshot` then tells what is there now.  A file appears under its name
+ * when it is whole and its hash is right, never before.  What a broken-off
+ * download left, of this or another process, is used; what another process is
+ * downloading is waited for.  WLOAD_ERR_NOSPACE: found before the first byte where
+ * that can be; WLOAD_ERR_CHECKSUM: the server's content was wrong twice.
+ */
+WLOAD_API WLOAD_NODISCARD int wload_snapshot_fetch(struct wload_snapshot *snapshot,
+                                                   const struct wload_fetch_options *options,
+                                                   struct wload_error *err);
+
+struct wload_verify_options {
+    size_t struct_size;
+    uint32_t quarantines; /* not 0: move bad files aside, so that the next fetch brings them */
+    uint32_t reserved;
+    /*
+     * One file is done, in any order.  WLOAD_OK; WLOAD_ERR_CHECKSUM; WLOAD_ERR_NOT_FOUND: it is
+     * not there; WLOAD_ERR_UNSUPPORTED: nothing says which hash it must have; or an error in
+     * reading it.  `detail` says more.  Not 0 stops with WLOAD_ERR_CALLBACK.
+     */
+    int (*on_file)(void *user, const struct wload_snapshot_file *file, int status,
+                   const char *detail);
+    void *user;
+};
+
+/*
+ * Hash every wanted file that is there, several at once, and compare.  Returns
+ * the first bad one's status; files not there and hashes not known are no failure.
+ */
+WLOAD_API WLOAD_NODISCARD int wload_snapshot_verify(struct wload_snapshot *snapshot,
+                                                    const struct wload_verify_options *options,
+                                                    struct wload_error *err);
 
 /* ---- Model: files found, tensors indexed, no weights read ---------------- */
 
@@ -229,10 +377,16 @@ struct wload_model_info {
 struct wload_model_options {
     size_t struct_size;
     const char *variant; /* for example "fp16": the files of that variant; NULL: the plain ones */
+    /* For a model that is named: where to look and how to download what is missing.  The scope
+     * is what a load takes, the variant that above.  NULL: all defaults. */
+    const struct wload_snapshot_options *snapshot;
+    const struct wload_fetch_options *fetch;
 };
 
 /*
- * Find the files that `spec` means and index their tensors.  Reads headers only.
+ * Find the files that `spec` means and index their tensors.  Reads headers only:
+ * of a model that is named and not on this machine, from the hub.  The small files
+ * beside its weights are downloaded here, the weights by the job that loads them.
  *
  *   weights.safetensors         one file
  *   DIR                         model.safetensors, or the shards that the one
@@ -241,6 +395,7 @@ struct wload_model_options {
  *   DIR with model_index.json   a pipeline: each component's weights
  *   index.json                  the shards that this index names
  *   file://PATH                 any of these by absolute path
+ *   org/name, hf://org/name     a snapshot, as above
  *
  * `context` may be NULL: no logging, no trace.  Malformed files are refused with
  * WLOAD_ERR_FORMAT and the rule that they break.
@@ -397,6 +552,7 @@ struct wload_stats {
     uint64_t resident_bytes; /* of the bytes to read, in the page cache at the start: sampled */
     uint64_t staging_bytes;  /* host memory that the ring has used */
     uint64_t straight_bytes; /* read into their place, with no staging and no copy */
+    uint64_t network_bytes;  /* received of files that are not on this machine */
     int64_t elapsed_ns;      /* inside wload_job_start() and wload_job_run() */
     int64_t wait_storage_ns; /* of these, idle because no read had finished */
     int64_t wait_device_ns;  /* idle because every buffer was being copied or held */
@@ -406,6 +562,7 @@ struct wload_stats {
     uint32_t queue_depth;    /* as used */
     const char *reader_note; /* why this reader, and with what; lives as long as the job */
     const char *io_note;     /* why some reads were buffered; empty: all as asked */
+    const char *cache_note;  /* why what was received is not kept; empty: it is, or need not be */
 };
 
 /*
@@ -420,6 +577,11 @@ WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
  * Work for at most `timeout_ms` (-1: until done).  WLOAD_OK: every tensor has
  * landed.  WLOAD_PENDING: call again.  After an error the job can only be freed,
  * and err->memory_state says whether any tensor's memory was written to.
+ *
+ * Files that are not on this machine are read while they come, and their hashes
+ * are known last: serve nothing from what has landed before this has returned
+ * WLOAD_OK.  WLOAD_ERR_CHECKSUM names a file whose content was wrong, and one of
+ * its tensors; nothing of it was kept, and a job started anew downloads it again.
  */
 WLOAD_API WLOAD_NODISCARD int wload_job_run(struct wload_job *job, int64_t timeout_ms,
                                             struct wload_error *err);

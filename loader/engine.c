@@ -126,6 +126,17 @@ static void feed(struct wl_engine *engine)
     }
 }
 
+/* The slot is read: `consumers` and the keepers may release it from now on. */
+static void fill(struct wl_engine *engine, uint32_t slot, uint32_t consumers)
+{
+    bool is_kept = engine->plan->extents[engine->flights[slot].extent].is_kept;
+
+    wl_staging_filled(engine->staging, slot, consumers + (is_kept ? WL_ENGINE_KEEPERS : 0));
+    if (is_kept) {
+        engine->events.kept(engine->events.user, slot);
+    }
+}
+
 static int start_copies(struct wl_engine *engine, uint32_t slot, struct wload_error *err)
 {
     const struct wl_flight *flight = &engine->flights[slot];
@@ -134,8 +145,8 @@ static int start_copies(struct wl_engine *engine, uint32_t slot, struct wload_er
     uint32_t last = extent[1].copy_first;
     int rc = WLOAD_OK;
 
-    if (extent->copy_first == last) { /* all of it is in its place */
-        wl_staging_filled(engine->staging, slot, 0);
+    if (extent->copy_first == last) { /* all of it is in its place, or wanted nowhere */
+        fill(engine, slot, 0);
         return WLOAD_OK;
     }
     ops = engine->queue->device->ops;
@@ -152,7 +163,7 @@ static int start_copies(struct wl_engine *engine, uint32_t slot, struct wload_er
     if (rc < 0) {
         return rc;
     }
-    wl_staging_filled(engine->staging, slot, 1);
+    fill(engine, slot, 1);
     engine
         ->copying[(engine->copying_first + engine->copying_count++) % engine->staging->slot_count] =
         slot;
@@ -165,7 +176,7 @@ static int hand_out_chunks(struct wl_engine *engine, uint32_t slot, struct wload
     const struct wl_extent *extent = &engine->plan->extents[flight->extent];
     uint32_t last = extent[1].piece_first;
 
-    wl_staging_filled(engine->staging, slot, last - extent->piece_first);
+    fill(engine, slot, last - extent->piece_first);
     for (uint32_t i = extent->piece_first; i < last; i++) {
         const struct wl_piece *piece = &engine->plan->pieces[i];
 
@@ -178,17 +189,25 @@ static int hand_out_chunks(struct wl_engine *engine, uint32_t slot, struct wload
     return WLOAD_OK;
 }
 
-/* The tensor that byte `offset` of the slot's extent belongs to, for messages. */
+/* The tensor that byte `offset` of the extent belongs to, for messages; "": it has no pieces. */
 static const char *tensor_at(const struct wl_engine *engine, const struct wl_extent *extent,
                              uint32_t offset)
 {
     uint32_t i = extent->piece_first;
 
+    if (i == extent[1].piece_first) {
+        return "";
+    }
     while (i + 1 < extent[1].piece_first &&
            engine->plan->pieces[i].extent_offset + engine->plan->pieces[i].size_bytes <= offset) {
         i++;
     }
     return engine->wants[engine->plan->pieces[i].want].tensor->name;
+}
+
+static int check(const struct wl_engine *engine, struct wload_error *err)
+{
+    return engine->events.check ? engine->events.check(engine->events.user, err) : WLOAD_OK;
 }
 
 static int fail_read(const struct wl_engine *engine, uint32_t slot, int32_t result,
@@ -198,16 +217,21 @@ static int fail_read(const struct wl_engine *engine, uint32_t slot, int32_t resu
     const struct wl_extent *extent = &engine->plan->extents[flight->extent];
     const char *path = engine->files->items[extent->file_index].path;
     const char *tensor = tensor_at(engine, extent, flight->done_bytes);
+    const char *quote = tensor[0] ? "'" : "";
     uint64_t offset = extent->offset + flight->done_bytes;
-    int rc;
+    int rc = check(engine, err); /* it may know more than a number */
 
+    if (rc < 0) {
+        return rc;
+    }
     if (result == 0) {
         return wl_err_at(err, WLOAD_ERR_FORMAT, offset,
-                         "'%s' ends at byte %llu, inside tensor '%s': it shrank while it was read",
-                         path, (unsigned long long)offset, tensor);
+                         "'%s' ends at byte %llu%s%s%s%s: it shrank while it was read", path,
+                         (unsigned long long)offset, tensor[0] ? ", inside tensor " : "", quote,
+                         tensor, quote);
     }
-    rc = wl_err_sys(err, -result, "cannot read '%s' at offset %llu, tensor '%s'", path,
-                    (unsigned long long)offset, tensor);
+    rc = wl_err_sys(err, -result, "cannot read '%s' at offset %llu%s%s%s%s", path,
+                    (unsigned long long)offset, tensor[0] ? ", tensor " : "", quote, tensor, quote);
     if (err) {
         err->file_offset = offset;
     }
@@ -219,12 +243,29 @@ static bool refuses_direct(int32_t result)
     return result == -EINVAL || result == -EFAULT || result == -EOPNOTSUPP;
 }
 
+struct way {
+    const char *name; /* for the trace */
+    uint64_t *bytes;  /* where what came that way is counted */
+};
+
+static struct way way_of(struct wl_engine *engine, uint32_t slot)
+{
+    const struct wl_flight *flight = &engine->flights[slot];
+
+    if (engine->plan->extents[flight->extent].is_kept) {
+        return (struct way){"network", &engine->kept_bytes};
+    }
+    return flight->is_direct ? (struct way){"read direct", &engine->direct_bytes}
+                             : (struct way){"read buffered", &engine->buffered_bytes};
+}
+
 /* A read is back: ask again for what is missing, or let the consumers begin. */
 static int settle(struct wl_engine *engine, const struct wl_read_done *done,
                   struct wload_error *err)
 {
     struct wl_flight *flight = &engine->flights[done->slot];
     const struct wl_extent *extent = &engine->plan->extents[flight->extent];
+    struct way way = way_of(engine, done->slot);
 
     if (done->result == -EINTR || done->result == -EAGAIN) {
         submit(engine, done->slot);
@@ -243,8 +284,7 @@ static int settle(struct wl_engine *engine, const struct wl_read_done *done,
     }
     WL_ASSERT((uint32_t)done->result <= extent->size_bytes - flight->done_bytes);
     flight->done_bytes += (uint32_t)done->result;
-    *(flight->is_direct ? &engine->direct_bytes : &engine->buffered_bytes) +=
-        (uint64_t)done->result;
+    *way.bytes += (uint64_t)done->result;
     if (flight->done_bytes < extent->needed_bytes) {
         submit(engine, done->slot);
         return WLOAD_OK;
@@ -252,7 +292,7 @@ static int settle(struct wl_engine *engine, const struct wl_read_done *done,
     engine->straight_bytes += extent->straight ? extent->needed_bytes : 0;
     engine->in_flight[extent->lane]--;
     engine->consuming[engine->consuming_count++] = done->slot;
-    trace(engine, flight->is_direct ? "read direct" : "read buffered", done->slot);
+    trace(engine, way.name, done->slot);
     return engine->events.chunk ? hand_out_chunks(engine, done->slot, err)
                                 : start_copies(engine, done->slot, err);
 }
@@ -370,6 +410,9 @@ static int release_copied(struct wl_engine *engine, struct wload_error *err)
         }
         engine->copying_first = (engine->copying_first + 1) % engine->staging->slot_count;
         engine->copying_count--;
+        if (engine->plan->extents[engine->flights[slot].extent].is_kept) {
+            trace(engine, "copy", slot); /* of what others go on to consume */
+        }
         (void)wl_staging_release(engine->staging, slot);
     }
     return WLOAD_OK;
@@ -440,7 +483,9 @@ int wl_engine_run(struct wl_engine *engine, int64_t deadline_ns, struct wload_er
         if (atomic_load(&engine->is_canceled)) {
             return wl_err_set(err, WLOAD_ERR_CANCELED, "the load was canceled");
         }
-        drained = drain(engine, err); /* first: buffers just used are read into again, still warm */
+        rc = check(engine, err);
+        /* First: buffers just used are read into again, still warm. */
+        drained = rc < 0 ? rc : drain(engine, err);
         if (drained < 0) {
             return drained;
         }

@@ -3,11 +3,12 @@
  * The engine: the one loop that moves bytes.
  *
  *   extents --feed--> reader --collect--> consumers --drain--> landed()
- *                                         copies, chunks
+ *                                         copies, chunks; write and digest
  *
  * Per lane as many reads are in flight as its depth says; a slot that is read is
- * consumed (copied to the device, or held by a sink as chunks), then its pieces
- * land and it is free again.  Straight extents have nothing to be consumed.
+ * consumed (copied to the device, or held by a sink as chunks; of a kept extent
+ * also written and hashed), then its pieces land and it is free again.  Straight
+ * extents have nothing to be consumed.
  *
  * It opens nothing and allocates only in wl_engine_init(): reader, queue and
  * staging are handed in, so tests hand in their own and play through any order
@@ -30,8 +31,19 @@ struct wl_engine_events {
      * Non-zero stops the load, and counts as released.  NULL: pieces are copied.
      */
     int (*chunk)(void *user, uint32_t piece, uint32_t slot, const uint8_t *data);
+    /*
+     * All of a kept extent is in the slot, and WL_ENGINE_KEEPERS more consumers are
+     * counted, each of which calls wl_engine_release(slot) once, from now on: from
+     * within this call, too.  NULL: no extent is kept.
+     */
+    void (*kept)(void *user, uint32_t slot);
+    /* Once in each turn, and before a failed read is reported: negative ends the load with that
+     * error.  NULL: nothing to ask. */
+    int (*check)(void *user, struct wload_error *err);
     void *user;
 };
+
+#define WL_ENGINE_KEEPERS 2u /* the write and the digest */
 
 /* What a slot carries while it is not free. */
 struct wl_flight {
@@ -75,6 +87,7 @@ struct wl_engine {
     uint64_t landed_bytes;
     uint64_t direct_bytes;
     uint64_t buffered_bytes;
+    uint64_t kept_bytes; /* of kept extents; the two above do not count them */
     uint64_t straight_bytes;
     int64_t wait_storage_ns;
     int64_t wait_device_ns;
@@ -90,7 +103,7 @@ void wl_engine_clear(struct wl_engine *engine);
  */
 int wl_engine_run(struct wl_engine *engine, int64_t deadline_ns, struct wload_error *err);
 
-/* One chunk of the slot is released.  Any thread. */
+/* One consumer of the slot, a chunk or a keeper, is done.  Any thread. */
 void wl_engine_release(struct wl_engine *engine, uint32_t slot);
 /* A running wl_engine_run(), or the next, returns WLOAD_ERR_CANCELED.  Any thread. */
 void wl_engine_cancel(struct wl_engine *engine);

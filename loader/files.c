@@ -80,9 +80,11 @@ static int open_one(struct wl_files *files, const struct wload_model *model, uin
         return fd;
     }
     file->fd = fd;
-    if (memcmp(&found, expected, sizeof(found)) != 0) {
+    if (model->listed[index] != WL_NOT_LISTED ? found.size_bytes != expected->size_bytes
+                                              : memcmp(&found, expected, sizeof(found)) != 0) {
         return wl_err_set(err, WLOAD_ERR_IO, "'%s' changed since the model was opened", file->path);
     }
+    expected = &found; /* of one that came meanwhile, only the size was known */
     file->size_bytes = found.size_bytes;
     return files->policy == WLOAD_IO_BUFFERED ? WLOAD_OK : open_direct(files, file, expected, err);
 }
@@ -104,6 +106,7 @@ int wl_files_open(const struct wload_model *model, const bool *is_wanted,
     out->count = model->info.file_count;
     for (uint32_t i = 0; i < out->count; i++) {
         out->items[i] = (struct wl_job_file){.path = model->files[i].path,
+                                             .size_bytes = model->files[i].size_bytes,
                                              .align_bytes = 1,
                                              .fd = -1,
                                              .direct_fd = -1};

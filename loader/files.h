@@ -32,8 +32,8 @@ struct wl_files {
 };
 
 /*
- * Open the files that `is_wanted` marks and compare them with what the model
- * indexed.  With WLOAD_IO_DIRECT a file that refuses O_DIRECT is an error.
+ * Open the files that `is_wanted` marks, all of them on this machine, and compare them with what
+ * the model indexed.  With WLOAD_IO_DIRECT a file that refuses O_DIRECT is an error.
  */
 int wl_files_open(const struct wload_model *model, const bool *is_wanted,
                   enum wload_io_policy policy, struct wl_files *out, struct wload_error *err);

@@ -7,11 +7,17 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "base/sys.h"
+#include "cache/hub_api.h"
 #include "loader/safetensors.h"
 
-#define THREADS_MAX 4u
+#define THREADS_MAX 16u
+#define THREADS_MAX_DISK                                                     \
+    4u /* reading from disk is a matter of CPUs; asking a hub one of waiting \
+        */
 
 struct team {
+    const struct wl_snapshot *snapshot; /* NULL: all files are here */
+    struct wl_transfer transfer;        /* with a snapshot */
     struct wl_weights *files;
     struct wl_table *tables;
     uint32_t count;
@@ -21,6 +27,7 @@ struct team {
 
 struct worker {
     struct team *team;
+    struct wl_http *http; /* NULL: not asked anything yet */
     pthread_t thread;
     uint32_t file; /* that failed */
     int rc;
@@ -39,21 +46,110 @@ static int open_one(const struct wl_weights *file, struct wl_file_identity *iden
     return fd;
 }
 
-static int read_one(struct wl_weights *file, uint32_t index, struct wl_table *table,
-                    struct wload_error *err)
+/* ---- From a file ------------------------------------------------------------------ */
+
+static int read_here(struct wl_weights *file, struct wl_safetensors_file *described,
+                     struct wl_table *table, struct wload_error *err)
 {
-    struct wl_safetensors_file described = {.path = file->path,
-                                            .prefix = file->prefix,
-                                            .file_index = index};
     int fd = open_one(file, &file->identity, err);
     int rc;
 
     if (fd < 0) {
         return fd;
     }
-    described.size_bytes = file->identity.size_bytes;
-    rc = wl_safetensors_read(fd, &described, table, err);
+    described->size_bytes = file->identity.size_bytes;
+    rc = wl_safetensors_read(fd, described, table, err);
     (void)wl_sys->close(fd);
+    return rc;
+}
+
+/* ---- From a hub ------------------------------------------------------------------- */
+
+struct part {
+    char *bytes;
+    uint64_t offset; /* in the file */
+};
+
+static int take_bytes(void *user, uint64_t offset, const void *data, size_t size_bytes)
+{
+    struct part *part = user;
+
+    memcpy(part->bytes + (offset - part->offset), data, size_bytes);
+    return 0;
+}
+
+static int ask(struct worker *worker, struct wl_remote *remote, uint64_t begin, uint64_t end,
+               void *target, struct wload_error *err)
+{
+    struct part part = {.bytes = target, .offset = begin};
+
+    return wl_transfer_range(&worker->team->transfer, worker->http, remote, begin, end, take_bytes,
+                             &part, err);
+}
+
+static int ask_header(struct worker *worker, struct wl_remote *remote,
+                      const struct wl_safetensors_file *described, struct wl_table *table,
+                      struct wload_error *err)
+{
+    unsigned char first[WL_SAFETENSORS_LENGTH_BYTES];
+    uint64_t length = 0;
+    char *text;
+    int rc = wl_safetensors_check_size(described, err);
+
+    rc = rc < 0 ? rc : ask(worker, remote, 0, sizeof(first), first, err);
+    rc = rc < 0 ? rc : wl_safetensors_length(first, described, &length, err);
+    if (rc < 0) {
+        return rc;
+    }
+    text = wl_sys_array((size_t)length, 1);
+    if (!text) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for its header", described->path);
+    }
+    rc = length > 0 ? ask(worker, remote, sizeof(first), sizeof(first) + length, text, err) : 0;
+    rc = rc < 0 ? rc : wl_safetensors_parse(text, (size_t)length, described, table, err);
+    wl_sys->free(text);
+    return rc;
+}
+
+static int ask_hub(struct worker *worker, struct wl_weights *file,
+                   struct wl_safetensors_file *described, struct wl_table *table,
+                   struct wload_error *err)
+{
+    const struct wl_snapshot *snapshot = worker->team->snapshot;
+    const struct wl_hub_repo repo = {.kind = snapshot->spec.kind, .name = snapshot->spec.path};
+    char *url =
+        wl_hub_file_url(&snapshot->config, &repo, snapshot->store.commit, file->listed->name);
+    struct wl_remote remote = {.url = url,
+                               .name = file->listed->name,
+                               .size_bytes = file->listed->size_bytes,
+                               .hash = file->listed->hash};
+    int rc = url ? WLOAD_OK
+                 : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the address of '%s'",
+                              file->listed->name);
+
+    file->identity = (struct wl_file_identity){.size_bytes = file->listed->size_bytes};
+    described->size_bytes = file->listed->size_bytes;
+    if (rc == WLOAD_OK && !worker->http) {
+        rc = wl_http_new(&snapshot->config, &worker->http, err);
+    }
+    rc = rc < 0 ? rc : ask_header(worker, &remote, described, table, err);
+    wl_remote_clear(&remote);
+    wl_sys->free(url);
+    return rc;
+}
+
+/* ---- All of them ------------------------------------------------------------------- */
+
+static int read_one(struct worker *worker, uint32_t index, struct wload_error *err)
+{
+    struct wl_weights *file = &worker->team->files[index];
+    struct wl_table *table = &worker->team->tables[index];
+    struct wl_safetensors_file described = {.path = file->path,
+                                            .prefix = file->prefix,
+                                            .file_index = index};
+    int rc = file->listed ? ask_hub(worker, file, &described, table, err)
+                          : read_here(file, &described, table, err);
+
     if (rc == WLOAD_OK && file->shards) {
         file->left_out_count =
             wl_shards_take(file->shards, file->shard, strlen(file->prefix), table, &file->left_out);
@@ -76,26 +172,33 @@ static void *work(void *argument)
         if (i >= team->count) {
             break;
         }
-        worker->rc = read_one(&team->files[i], i, &team->tables[i], &worker->err);
+        worker->rc = read_one(worker, i, &worker->err);
         if (worker->rc < 0) {
             worker->file = i;
             atomic_store(&team->has_failed, true);
         }
     }
+    wl_http_free(worker->http);
     return NULL;
 }
 
-int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
-                    struct wload_error *err)
+static uint32_t threads_wanted(const struct team *team)
 {
-    struct team team = {.files = files, .tables = tables, .count = count};
+    uint64_t most = team->snapshot ? THREADS_MAX : wl_min(wl_sys_cpu_count(), THREADS_MAX_DISK);
+
+    return (uint32_t)wl_min(most, team->count);
+}
+
+/* Returns the error of the first file that has one. */
+static int run(struct team *team, struct wload_error *err)
+{
     struct worker workers[THREADS_MAX] = {0};
     const struct worker *failed = NULL;
-    uint32_t wanted = (uint32_t)wl_min(wl_min(wl_sys_cpu_count(), THREADS_MAX), count);
+    uint32_t wanted = threads_wanted(team);
     uint32_t started = 1;
 
     for (uint32_t i = 0; i < THREADS_MAX; i++) {
-        workers[i].team = &team;
+        workers[i].team = team;
     }
     /* The caller's thread is the first; where no more can be had it does all. */
     while (started < wanted &&
@@ -118,4 +221,21 @@ int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t 
         *err = failed->err;
     }
     return failed->rc;
+}
+
+int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
+                    const struct wl_snapshot *snapshot, struct wload_error *err)
+{
+    struct team team = {.snapshot = snapshot, .files = files, .tables = tables, .count = count};
+    int rc;
+
+    if (!snapshot) {
+        return run(&team, err);
+    }
+    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, err);
+    if (rc == WLOAD_OK) {
+        rc = run(&team, err);
+        wl_transfer_clear(&team.transfer);
+    }
+    return rc;
 }

@@ -51,6 +51,15 @@ static int fill_defaults(struct wload_job_options *options, struct wload_error *
     return WLOAD_OK;
 }
 
+/* Blocks of a partial file are marked as they become whole: less than one at a time never are. */
+static void enlarge_chunks(struct wload_job *job)
+{
+    if (job->intake.stream_count > 0) {
+        job->options.chunk_bytes = wl_max(job->options.chunk_bytes, WL_PARTIAL_BLOCK_BYTES);
+        job->options.staging_bytes = wl_max(job->options.staging_bytes, job->options.chunk_bytes);
+    }
+}
+
 /* The wants, and which files they are in. */
 static int choose_tensors(struct wload_job *job, bool *is_file_wanted, struct wload_error *err)
 {
@@ -85,19 +94,30 @@ static int choose_tensors(struct wload_job *job, bool *is_file_wanted, struct wl
 
 static int choose_and_open(struct wload_job *job, struct wload_error *err)
 {
-    bool *is_file_wanted = wl_sys_array(job->model->info.file_count, sizeof(is_file_wanted[0]));
+    uint32_t count = job->model->info.file_count;
+    bool *is_wanted = wl_sys_array(count, sizeof(is_wanted[0]));
+    bool *is_remote = wl_sys_array(count, sizeof(is_remote[0]));
     int rc;
 
-    if (!is_file_wanted) {
-        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to load from %u files",
-                          job->model->info.file_count);
+    if (!is_wanted || !is_remote) {
+        rc = wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to load from %u files", count);
+        goto out_free;
     }
-    rc = choose_tensors(job, is_file_wanted, err);
-    if (rc == WLOAD_OK) {
-        rc = wl_files_open(job->model, is_file_wanted, (enum wload_io_policy)job->options.io_policy,
-                           &job->files, err);
+    rc = choose_tensors(job, is_wanted, err);
+    rc = rc < 0 ? rc : wl_intake_open(job->model, is_wanted, is_remote, &job->intake, err);
+    if (rc < 0) {
+        goto out_free;
     }
-    wl_sys->free(is_file_wanted);
+    enlarge_chunks(job);
+    for (uint32_t i = 0; i < count; i++) {
+        is_wanted[i] &= !is_remote[i];
+    }
+    rc = wl_files_open(job->model, is_wanted, (enum wload_io_policy)job->options.io_policy,
+                       &job->files, err);
+
+out_free:
+    wl_sys->free(is_wanted);
+    wl_sys->free(is_remote);
     return rc;
 }
 
@@ -162,6 +182,7 @@ static int lay_out(struct wload_job *job, struct wload_error *err)
             .size_bytes = job->files.items[i].size_bytes,
             .align_bytes = job->files.items[i].align_bytes,
             .is_direct = job->files.items[i].is_direct,
+            .is_kept = wl_intake_has(&job->intake, i),
         };
     }
     if (job->options.on_chunk) {
@@ -235,7 +256,8 @@ static uint32_t choose_depths(struct wload_job *job)
 
     /* Copying from the page cache keeps a CPU busy per read; more would only queue. */
     job->engine.depth[WL_LANE_MEMORY] = wl_sys_cpu_count();
-    job->engine.depth[WL_LANE_STORAGE] = job->options.queue_depth;
+    job->engine.depth[WL_LANE_STORAGE] = (uint32_t)wl_max(
+        job->options.queue_depth, job->intake.stream_count > 0 ? job->intake.connection_count : 0);
     return (uint32_t)wl_max(wl_min(slots, job->plan.extent_count), 1);
 }
 
@@ -246,6 +268,21 @@ static uint32_t populate_threads(const struct wload_job *job)
     bool is_warm = job->plan.order_count[WL_LANE_MEMORY] > job->plan.order_count[WL_LANE_STORAGE];
 
     return (uint32_t)wl_min(is_warm ? cpus : (cpus + 1) / 2, WL_POPULATE_THREADS_MAX);
+}
+
+/* Start to bring remote files, by a reader in front of the one that reads the others. */
+static int take_in(struct wload_job *job, const struct wl_reader_request *request,
+                   struct wload_error *err)
+{
+    struct wl_reader *local = job->reader;
+    int rc = wl_intake_start(&job->intake, &job->engine, request->slot_count,
+                             job->model->context->trace, err);
+
+    if (rc == WLOAD_OK) {
+        job->reader = NULL; /* now the other's */
+        rc = wl_reader_net_open(&job->intake, request, local, &job->reader, err);
+    }
+    return rc;
 }
 
 static int make_data_plane(struct wload_job *job, struct wload_error *err)
@@ -270,6 +307,10 @@ static int make_data_plane(struct wload_job *job, struct wload_error *err)
     job->staging.log = log;
     rc = wl_reader_open((enum wload_reader_kind)job->options.reader_kind, &request, &job->reader,
                         err);
+    if (rc == WLOAD_OK) {
+        job->reader_kind = (uint32_t)job->reader->ops->kind;
+        rc = job->intake.stream_count > 0 ? take_in(job, &request, err) : WLOAD_OK;
+    }
     if (rc < 0) {
         return rc;
     }
@@ -313,6 +354,20 @@ static int on_chunk(void *user, uint32_t piece_index, uint32_t slot, const uint8
     return job->options.on_chunk(job->options.user, &chunk->chunk);
 }
 
+static void on_kept(void *user, uint32_t slot)
+{
+    struct wload_job *job = user;
+
+    wl_keep_settle(job->intake.keep, slot);
+}
+
+static int on_check(void *user, struct wload_error *err)
+{
+    struct wload_job *job = user;
+
+    return wl_intake_check(&job->intake, err);
+}
+
 static int make_engine(struct wload_job *job, struct wload_error *err)
 {
     struct wl_engine *engine = &job->engine;
@@ -327,6 +382,10 @@ static int make_engine(struct wload_job *job, struct wload_error *err)
     engine->want_count = job->layout.want_count;
     engine->trace = job->model->context->trace;
     engine->events = (struct wl_engine_events){.landed = on_landed, .user = job};
+    if (job->intake.stream_count > 0) {
+        engine->events.kept = on_kept;
+        engine->events.check = on_check;
+    }
     if (job->options.on_chunk) {
         job->chunks = wl_sys_array(job->plan.piece_count, sizeof(job->chunks[0]));
         if (!job->chunks) {
@@ -417,6 +476,9 @@ int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error 
     }
     if (job->status == WLOAD_PENDING) {
         job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
+        if (job->status == WLOAD_OK && job->intake.stream_count > 0) {
+            job->status = wl_intake_finish(&job->intake, err);
+        }
         job->elapsed_ns += wl_clock_ns() - begin_ns;
         if (job->status == WLOAD_OK) {
             log_end(job);
@@ -458,15 +520,17 @@ void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
         .resident_bytes = job->resident_bytes,
         .staging_bytes = (uint64_t)job->staging.prepared_count * job->staging.slot_bytes,
         .straight_bytes = engine->straight_bytes,
+        .network_bytes = wl_intake_received(&job->intake),
         .elapsed_ns = job->elapsed_ns,
         .wait_storage_ns = engine->wait_storage_ns,
         .wait_device_ns = engine->wait_device_ns,
         .device_kind = job->device ? (uint32_t)job->device->ops->kind : WLOAD_DEVICE_HOST,
         .device_index = job->arena ? job->arena->device_index : job->options.device_index,
-        .reader_kind = (uint32_t)job->reader->ops->kind,
+        .reader_kind = job->reader_kind,
         .queue_depth = job->options.queue_depth,
         .reader_note = job->reader->note,
         .io_note = job->files.note,
+        .cache_note = wl_intake_note(&job->intake),
     };
 
     memcpy(stats, &all, wl_min(stats->struct_size, sizeof(all)));
@@ -480,12 +544,14 @@ void wload_job_free(struct wload_job *job)
     if (job->is_populating) {
         wl_populate_stop(&job->populate); /* before the reader that it wakes */
     }
+    wl_intake_stop(&job->intake); /* before the reader that it wakes */
     if (job->queue) {
         job->device->ops->queue_close(job->queue); /* waits for copies out of the staging ring */
     }
     if (job->reader) {
         job->reader->ops->close(job->reader); /* waits for reads into it */
     }
+    wl_intake_close(&job->intake); /* waits for what is written and hashed out of it */
     wl_engine_clear(&job->engine);
     wl_staging_clear(&job->staging);
     wl_plan_clear(&job->plan);

@@ -11,6 +11,7 @@
 
 #include "loader/arena.h"
 #include "loader/engine.h"
+#include "loader/intake.h"
 #include "loader/layout.h"
 #include "loader/model.h"
 
@@ -27,6 +28,7 @@ struct wload_job {
     struct wload_arena *arena;        /* NULL: placed by the caller, or a sink */
     struct wl_device *device;         /* NULL: a sink */
     struct wl_files files;
+    struct wl_intake intake; /* of files that are not on this machine */
     struct wl_layout layout;
     struct wl_plan plan;
     struct wl_staging staging;
@@ -36,6 +38,7 @@ struct wload_job {
     struct wl_engine engine;
     struct wl_chunk *chunks; /* NULL: not a sink */
     pthread_t thread;
+    uint32_t reader_kind; /* as used: enum wload_reader_kind */
     uint64_t tensor_bytes;
     uint64_t resident_bytes;
     int64_t elapsed_ns;

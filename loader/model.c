@@ -39,18 +39,33 @@ static void clear_opening(struct opening *opening)
 
 /* ---- Spec to files -------------------------------------------------------------- */
 
-static int find_manifest(struct opening *opening, const char *text, const char *variant,
-                         struct wload_error *err)
+static int find_manifest(struct opening *opening, const char *text,
+                         const struct wload_model_options *options, struct wload_error *err)
 {
+    struct wload_snapshot_options snapshot;
+    struct wload_fetch_options fetch;
+    const struct wl_source_options taken = {.snapshot = &snapshot, .fetch = &fetch};
     struct wl_spec spec;
-    int rc = wl_spec_parse(text, variant, &spec, err);
+    int rc = wl_options_take(&snapshot, sizeof(snapshot), options->snapshot, err);
 
+    rc = rc < 0 ? rc : wl_options_take(&fetch, sizeof(fetch), options->fetch, err);
+    rc = rc < 0 ? rc : wl_spec_parse(text, options->variant, &spec, err);
     if (rc < 0) {
         return rc;
     }
-    rc = wl_resolve(opening->log, &spec, &opening->manifest, err);
+    rc = wl_resolve(opening->log, &spec, &taken, &opening->manifest, err);
     wl_spec_clear(&spec);
     return rc;
+}
+
+static int read_index(struct wl_manifest_entry *entry, struct wl_shards *out,
+                      struct wload_error *err)
+{
+    char *text = entry->text;
+
+    entry->text = NULL;
+    return text ? wl_shards_parse(entry->path, text, entry->text_bytes, out, err)
+                : wl_shards_read(entry->path, out, err);
 }
 
 /* Read the indexes, and so learn how many files there are. */
@@ -69,7 +84,7 @@ static int read_indexes(struct opening *opening, uint32_t *file_count, struct wl
             *file_count += 1;
             continue;
         }
-        rc = wl_shards_read(manifest->entries[i].path, &opening->indexes[i], err);
+        rc = read_index(&opening->manifest.entries[i], &opening->indexes[i], err);
         if (rc < 0) {
             return rc;
         }
@@ -85,6 +100,23 @@ static int read_indexes(struct opening *opening, uint32_t *file_count, struct wl
     return WLOAD_OK;
 }
 
+/* Where a file that is not on this machine is to be had; NULL: it is here, or nobody knows. */
+static const struct wl_listing_file *find_listed(const struct wl_snapshot *snapshot,
+                                                 const char *path)
+{
+    const struct wl_listing_file *file = NULL;
+
+    if (snapshot) {
+        const char *name = path + strlen(snapshot->store.snapshot_path) + 1;
+        int64_t number = wl_listing_find(&snapshot->listing, name);
+        struct wload_error why;
+
+        file = number < 0 ? NULL : &snapshot->listing.files[number];
+        file = file && snapshot->store.ops->find(&snapshot->store, file, &why) > 0 ? NULL : file;
+    }
+    return file;
+}
+
 /* Add a weights file.  `folder` is a path up to and with its last '/', `name` what follows. */
 static int add_file(struct opening *opening, const char *folder, size_t folder_bytes,
                     const char *name, const struct wl_weights *described, struct wload_error *err)
@@ -96,6 +128,7 @@ static int add_file(struct opening *opening, const char *folder, size_t folder_b
     if (!file->path) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the name of '%s'", name);
     }
+    file->listed = find_listed(opening->manifest.snapshot, file->path);
     opening->file_count++;
     return WLOAD_OK;
 }
@@ -185,7 +218,8 @@ static int build(struct opening *opening, struct wload_model *model, struct wloa
 
     model->files = wl_sys_array(count, sizeof(model->files[0]));
     model->identities = wl_sys_array(count, sizeof(model->identities[0]));
-    if (!paths || !model->files || !model->identities) {
+    model->listed = wl_sys_array(count, sizeof(model->listed[0]));
+    if (!paths || !model->files || !model->identities || !model->listed) {
         wl_sys->free(paths);
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %u files", count);
     }
@@ -193,6 +227,10 @@ static int build(struct opening *opening, struct wload_model *model, struct wloa
         paths[i] = opening->files[i].path;
         opening->files[i].path = NULL;
         model->identities[i] = opening->files[i].identity;
+        model->listed[i] =
+            opening->files[i].listed
+                ? (uint32_t)(opening->files[i].listed - opening->manifest.snapshot->listing.files)
+                : WL_NOT_LISTED;
         model->files[i] = (struct wload_file){
             .path = paths[i],
             .size_bytes = opening->files[i].identity.size_bytes,
@@ -200,19 +238,26 @@ static int build(struct opening *opening, struct wload_model *model, struct wloa
         };
     }
     model->info.file_count = count;
+    model->snapshot = opening->manifest.snapshot;
+    model->is_unkept = opening->manifest.is_unkept;
+    model->unkept_why = opening->manifest.unkept_why;
+    opening->manifest.unkept_why = NULL;
+    opening->manifest.snapshot = NULL;
     rc = wl_index_build(opening->tables, count, paths, &model->index, err);
     wl_sys->free(paths);
     return rc < 0 ? rc : count_bytes(model, err);
 }
 
-static int open_model(struct wload_model *model, const char *spec, const char *variant,
-                      struct wload_error *err)
+static int open_model(struct wload_model *model, const char *spec,
+                      const struct wload_model_options *options, struct wload_error *err)
 {
     struct opening opening = {.log = &model->context->log};
-    int rc = find_manifest(&opening, spec, variant, err);
+    int rc = find_manifest(&opening, spec, options, err);
 
     rc = rc < 0 ? rc : find_files(&opening, err);
-    rc = rc < 0 ? rc : wl_headers_read(opening.files, opening.tables, opening.file_count, err);
+    rc = rc < 0 ? rc
+                : wl_headers_read(opening.files, opening.tables, opening.file_count,
+                                  opening.manifest.snapshot, err);
     rc = rc < 0 ? rc : check_shards(&opening, err);
     rc = rc < 0 ? rc : build(&opening, model, err);
     clear_opening(&opening);
@@ -241,9 +286,10 @@ int wload_model_open(struct wload_context *context, const char *spec,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a model");
     }
     atomic_init(&model->references, 1);
+    model->connection_count = taken.fetch ? taken.fetch->connection_count : 0;
     rc = wl_context_share(context, &model->context, err);
     if (rc == WLOAD_OK) {
-        rc = open_model(model, spec, taken.variant, err);
+        rc = open_model(model, spec, &taken, err);
     }
     if (rc < 0) {
         wload_model_free(model);
@@ -273,6 +319,9 @@ void wload_model_free(struct wload_model *model)
     wl_index_clear(&model->index);
     wl_sys->free(model->files);
     wl_sys->free(model->identities);
+    wl_sys->free(model->listed);
+    wl_snapshot_free(model->snapshot);
+    wl_sys->free(model->unkept_why);
     wload_context_free(model->context);
     wl_sys->free(model);
 }

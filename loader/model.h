@@ -13,16 +13,25 @@
 #include <stdatomic.h>
 
 #include "base/file.h"
+#include "cache/snapshot.h"
 #include "loader/context.h"
 #include "loader/index.h"
+
+#define WL_NOT_LISTED UINT32_MAX
 
 struct wload_model {
     atomic_uint references;
     struct wload_context *context;
     struct wload_model_info info;
     struct wl_index index;
-    struct wload_file *files; /* info.file_count; the paths are owned */
-    struct wl_file_identity *identities;
+    struct wload_file *files;            /* info.file_count; the paths are owned */
+    struct wl_file_identity *identities; /* of files on this machine */
+    /* A model that is not all on this machine: */
+    struct wl_snapshot *snapshot; /* which knows where the rest is; NULL: there is none */
+    uint32_t *listed; /* by file: its number in the snapshot's listing; WL_NOT_LISTED: here */
+    uint32_t connection_count; /* 0: the default */
+    bool is_unkept;            /* nothing is kept of what comes: */
+    char *unkept_why;          /* why, where that was not asked for; else NULL */
 };
 
 struct wload_model *wl_model_share(struct wload_model *model);

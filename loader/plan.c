@@ -45,6 +45,23 @@ static uint64_t want_end(const struct wl_want *want)
     return want->tensor->file_offset + want->tensor->size_bytes;
 }
 
+/* All of the file that want `first` is the first of. */
+static struct span whole_file(const struct wl_plan_request *request, uint32_t first)
+{
+    uint32_t file_index = request->wants[first].tensor->file_index;
+    struct span span = {
+        .end = request->files[file_index].size_bytes,
+        .first = first,
+        .last = first + 1,
+    };
+
+    while (span.last < request->want_count &&
+           request->wants[span.last].tensor->file_index == file_index) {
+        span.last++;
+    }
+    return span;
+}
+
 /* The longest span that begins with want `first`, which is not empty. */
 static struct span next_span(const struct wl_plan_request *request, uint32_t first)
 {
@@ -154,11 +171,13 @@ static void add_extent(struct builder *builder, uint64_t begin, uint64_t end,
     const struct wl_plan_file *file = &request->files[file_index];
     struct wl_extent extent = {
         .offset = begin,
-        .straight = file->is_mirrored ? (uint8_t *)(file->mirror + begin) : NULL,
+        .straight = file->is_mirrored && !file->is_kept ? (uint8_t *)(file->mirror + begin) : NULL,
         .size_bytes = (uint32_t)(end - begin),
         .file_index = file_index,
         .piece_first = (uint32_t)builder->piece_count,
         .copy_first = (uint32_t)builder->copy_count,
+        .lane = WL_LANE_STORAGE,
+        .is_kept = file->is_kept,
     };
 
     while (*first < span->last && want_end(&request->wants[*first]) <= begin) {
@@ -173,12 +192,17 @@ static void add_extent(struct builder *builder, uint64_t begin, uint64_t end,
             extent.needed_bytes = (uint32_t)(piece_end - begin);
         }
     }
+    if (extent.is_kept) {
+        extent.needed_bytes = extent.size_bytes;
+    }
     if (extent.needed_bytes == 0) {
         return; /* cut out of the middle of a gap */
     }
     if (builder->plan->extents) {
-        choose_way(request, &extent);
-        straighten(builder, &extent);
+        if (!extent.is_kept) {
+            choose_way(request, &extent);
+            straighten(builder, &extent);
+        }
         builder->plan->extents[builder->extent_count] = extent;
     }
     builder->extent_count++;
@@ -191,14 +215,16 @@ static void add_all(struct builder *builder)
 
     builder->extent_count = builder->piece_count = builder->copy_count = 0;
     while (index < request->want_count) {
+        const struct wload_tensor *tensor = request->wants[index].tensor;
+        bool is_kept = request->files[tensor->file_index].is_kept;
         struct span span;
         uint32_t first = index;
 
-        if (request->wants[index].tensor->size_bytes == 0) {
+        if (tensor->size_bytes == 0 && !is_kept) {
             index++;
             continue;
         }
-        span = next_span(request, index);
+        span = is_kept ? whole_file(request, index) : next_span(request, index);
         for (uint64_t begin = span.begin; begin < span.end;) {
             uint64_t cut = wl_round_down(begin, request->chunk_bytes) + request->chunk_bytes;
             uint64_t end = wl_min(cut, span.end);

@@ -9,7 +9,9 @@
  *   copies                staged: extent -> tensor memory, neighbours merged; straight: none
  *
  * Staged extents are read into a staging buffer and copied; straight ones are
- * read into their place.  Both have the same pieces and land the same way.
+ * read into their place.  Both have the same pieces and land the same way.  A file
+ * that is kept is one span from its first byte to its last, so that some of its
+ * extents may have no pieces: its header, gaps, tensors that nobody wants.
  *
  * Invariants: no block is read twice; extents are in order of file and offset;
  * every byte of a chosen tensor is in exactly one piece.
@@ -32,12 +34,13 @@ struct wl_extent {
     uint64_t offset;
     uint8_t *straight;     /* read to here; NULL: staged */
     uint32_t size_bytes;   /* may reach past the end of the file: rounded outward */
-    uint32_t needed_bytes; /* from `offset`: the end of the last piece */
+    uint32_t needed_bytes; /* from `offset`: the end of the last piece; kept: all */
     uint32_t file_index;
     uint32_t piece_first; /* to the next extent's piece_first */
     uint32_t copy_first;  /* to the next extent's copy_first */
     uint16_t lane;        /* enum wl_lane */
     bool is_direct;
+    bool is_kept;
 };
 
 /* The part of an extent that belongs to one tensor. */
@@ -76,6 +79,11 @@ struct wl_plan_file {
     uint64_t size_bytes;
     uint32_t align_bytes; /* 1: reads need no alignment */
     bool is_direct;
+    /*
+     * Kept: it comes from a network and must be proven whole.  As soon as one want lies in it, all
+     * of it is read, staged, from WL_LANE_STORAGE, whatever else is said here.
+     */
+    bool is_kept;
     /*
      * Straight: memory mirrors the file, byte `offset` at address mirror + offset
      * (modulo 2^64: the mirror may begin before the memory does), with room for

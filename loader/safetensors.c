@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/sys.h"
 
-#define LENGTH_BYTES 8u
+#define LENGTH_BYTES WL_SAFETENSORS_LENGTH_BYTES
 
 struct dtype {
     const char *name;
@@ -404,28 +404,46 @@ static int read_exactly(int fd, const struct wl_safetensors_file *file, void *ta
     return WLOAD_OK;
 }
 
-int wl_safetensors_read(int fd, const struct wl_safetensors_file *file, struct wl_table *out,
-                        struct wload_error *err)
+int wl_safetensors_check_size(const struct wl_safetensors_file *file, struct wload_error *err)
 {
-    uint64_t length;
-    char *text;
-    int rc;
-
     if (file->size_bytes < LENGTH_BYTES) {
         return wl_err_at(err, WLOAD_ERR_FORMAT, 0,
                          "'%s' has %" PRIu64 " bytes: too short for a header", file->path,
                          file->size_bytes);
     }
-    rc = read_exactly(fd, file, &length, sizeof(length), 0, err);
-    if (rc < 0) {
-        return rc;
-    }
-    length = le64toh(length);
-    if (length > WL_HEADER_BYTES_MAX || length > file->size_bytes - LENGTH_BYTES) {
+    return WLOAD_OK;
+}
+
+int wl_safetensors_length(const unsigned char first[WL_SAFETENSORS_LENGTH_BYTES],
+                          const struct wl_safetensors_file *file, uint64_t *length,
+                          struct wload_error *err)
+{
+    uint64_t said;
+
+    memcpy(&said, first, sizeof(said));
+    said = le64toh(said);
+    if (said > WL_HEADER_BYTES_MAX || said > file->size_bytes - LENGTH_BYTES) {
         return wl_err_at(err, WLOAD_ERR_FORMAT, 0,
                          "'%s': the length at offset 0 says a header of %" PRIu64
                          " bytes; the file has %" PRIu64 ", and a header %u at most",
-                         file->path, length, file->size_bytes, WL_HEADER_BYTES_MAX);
+                         file->path, said, file->size_bytes, WL_HEADER_BYTES_MAX);
+    }
+    *length = said;
+    return WLOAD_OK;
+}
+
+int wl_safetensors_read(int fd, const struct wl_safetensors_file *file, struct wl_table *out,
+                        struct wload_error *err)
+{
+    unsigned char first[LENGTH_BYTES];
+    uint64_t length = 0;
+    char *text;
+    int rc = wl_safetensors_check_size(file, err);
+
+    rc = rc < 0 ? rc : read_exactly(fd, file, first, sizeof(first), 0, err);
+    rc = rc < 0 ? rc : wl_safetensors_length(first, file, &length, err);
+    if (rc < 0) {
+        return rc;
     }
     text = wl_sys_array((size_t)length, 1);
     if (!text) {

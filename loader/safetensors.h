@@ -21,6 +21,16 @@ struct wl_safetensors_file {
     uint32_t file_index; /* becomes that of the tensors */
 };
 
+#define WL_SAFETENSORS_LENGTH_BYTES 8u /* at the start of a file: how long its header is */
+
+/* Whether the file is long enough to have a header at all. */
+int wl_safetensors_check_size(const struct wl_safetensors_file *file, struct wload_error *err);
+
+/* What those bytes say, as far as the file can be so long. */
+int wl_safetensors_length(const unsigned char first[WL_SAFETENSORS_LENGTH_BYTES],
+                          const struct wl_safetensors_file *file, uint64_t *length,
+                          struct wload_error *err);
+
 /* Read and check the header of an open file. */
 int wl_safetensors_read(int fd, const struct wl_safetensors_file *file, struct wl_table *out,
                         struct wload_error *err);

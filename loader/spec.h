@@ -3,7 +3,12 @@
  * What the user wrote, taken apart; nothing is looked up.
  *
  *   [file://]PATH       "file" and the path
+ *   hf://[models/|datasets/]org/name[@revision][/subfolder]
+ *                       "hf", the repository as path, and what else is said
  *   SCHEME://REST       the scheme in lower case, and the rest as it is
+ *
+ * A revision ends at a slash: one in a branch's name is written "%2F", but for
+ * those of refs/pr/1 and refs/convert/x.
  */
 #ifndef WL_SPEC_H
 #define WL_SPEC_H

@@ -31,7 +31,13 @@ static void check_spec(const char *text, const char *variant)
     }
     CHECK(spec.path[0] != '\0' && strlen(spec.path) < WL_PATH_BYTES_MAX);
     CHECK(spec.scheme[0] != '\0' && strpbrk(spec.scheme, "ABCXYZ:/") == NULL);
-    CHECK(wl_str_ends(text, spec.path));
+    if (strcmp(spec.scheme, "hf") == 0) {
+        CHECK(wl_hub_is_repo(spec.path) && strstr(text, spec.path) != NULL);
+        CHECK(!spec.revision || wl_hub_is_revision(spec.revision));
+        CHECK(!spec.subfolder || wl_hub_is_path(spec.subfolder));
+    } else {
+        CHECK(wl_str_ends(text, spec.path) && !spec.revision && !spec.subfolder);
+    }
     wl_spec_clear(&spec);
 }
 

@@ -18,6 +18,8 @@ declare -A may_include=(
 # Headers of other libraries: the only folders that may include them.
 declare -A known_to=(
     [cjson/]='base bench'
+    [curl/]='cache bench'
+    [microhttpd.h]='bench'
     [openssl/]='base'
     [liburing.h]='base loader bench'
     [popt.h]='bench'

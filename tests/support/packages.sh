@@ -7,7 +7,7 @@
 # To build the library and the program.
 # shellcheck disable=SC2034  # read by those who source this
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config
-    liburing-dev libcjson-dev libssl-dev libpopt-dev)
+    liburing-dev libcjson-dev libssl-dev libpopt-dev libcurl4-openssl-dev libmicrohttpd-dev)
 
 # packages_need PACKAGE...: without a network and without root if all are there.
 packages_need() {

@@ -236,7 +236,7 @@ static void check_arguments(void)
     CHECK_EQ(wload_model_open(NULL, path, NULL, NULL, &err), WLOAD_ERR_INVALID);
     CHECK_STR(err.message, "out is NULL");
     CHECK_EQ(wload_model_open(NULL, "", NULL, &model, NULL), WLOAD_ERR_SPEC);
-    CHECK_EQ(wload_model_open(NULL, "no/where", NULL, &model, NULL), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(wload_model_open(NULL, "/no/where", NULL, &model, NULL), WLOAD_ERR_NOT_FOUND);
     CHECK_OK(wload_model_open(NULL, path, &old, &model, &err), &err);
     wload_model_free(model);
     CHECK_OK(wload_model_open(NULL, path, &grown.known, &model, &err), &err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: a plan covers every wanted byte exactly once, reads no block twice, and
- * reads nothing that no tensor is near to.
+ * reads nothing that no tensor is near to, but all of a file that is kept.
  * Method: a few plans by hand with known results, then seeded random ones, each
  * checked byte by byte against what was asked for.
  */
@@ -143,6 +143,68 @@ static void check_lanes(void)
     wl_plan_clear(&plan);
 }
 
+static int64_t not_asked(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
+{
+    (void)none_resident(user, file_index, offset, size_bytes);
+    CHECK(file_index != 1);
+    return 0;
+}
+
+/* A kept file between two others: all of it, in order, staged, whatever else it is said to be. */
+static void check_kept(void)
+{
+    struct wload_tensor tensors[] = {tensor_at(4096, 4096), tensor_at(70000, 5000),
+                                     tensor_at(75000, 0), tensor_at(260000, 10000),
+                                     tensor_at(4096, 4096)};
+    struct wl_want wants[5];
+    struct wl_plan_file files[] = {
+        {.size_bytes = FILE_BYTES, .align_bytes = 512, .is_direct = true},
+        {.size_bytes = 300001, .align_bytes = 512, .is_direct = true, .is_kept = true},
+        {.size_bytes = FILE_BYTES, .align_bytes = 512, .is_direct = true},
+    };
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = 5,
+                                      .files = files,
+                                      .chunk_bytes = 64u << 10,
+                                      .resident = not_asked,
+                                      .is_host = true};
+    static const uint32_t pieces[] = {0, 1, 0, 1, 1};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    for (uint32_t i = 0; i < 5; i++) {
+        tensors[i].file_index = i == 0 ? 0 : i == 4 ? 2 : 1;
+        wants[i] = (struct wl_want){&tensors[i], arena + tensors[i].file_offset};
+    }
+    wants[0].address = wants[4].address = NULL;
+    files[1].is_mirrored = true;
+    files[1].mirror = (uintptr_t)arena;
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.extent_count, 7);
+    CHECK(!plan.extents[0].is_kept && plan.extents[0].is_direct);
+    CHECK(!plan.extents[6].is_kept && plan.extents[6].is_direct);
+    for (uint32_t i = 0; i < 5; i++) {
+        const struct wl_extent *extent = &plan.extents[i + 1];
+
+        CHECK(extent->is_kept && !extent->is_direct && !extent->straight);
+        CHECK_EQ(extent->offset, i * 65536);
+        CHECK_EQ(extent->size_bytes, i < 4 ? 65536 : 300001 - 4 * 65536);
+        CHECK_EQ(extent->needed_bytes, extent->size_bytes);
+        CHECK_EQ(extent->lane, WL_LANE_STORAGE);
+        CHECK_EQ(extent[1].piece_first - extent->piece_first, pieces[i]);
+        CHECK_EQ(extent[1].copy_first - extent->copy_first, pieces[i]);
+        CHECK_EQ(plan.order[WL_LANE_STORAGE][i + 1], i + 1);
+    }
+    wl_plan_clear(&plan);
+
+    request.wants = &wants[2]; /* an empty tensor alone is reason enough */
+    request.want_count = 1;
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.extent_count, 5);
+    CHECK_EQ(plan.piece_count, 0);
+    wl_plan_clear(&plan);
+}
+
 static uint32_t make_wants(struct wload_tensor *tensors, struct wl_want *wants)
 {
     uint64_t at = roll(5000);
@@ -164,7 +226,8 @@ static uint32_t make_wants(struct wload_tensor *tensors, struct wl_want *wants)
 
 static void check_extents(const struct wl_plan *plan, const struct wl_plan_request *request)
 {
-    uint64_t align = request->files[0].align_bytes;
+    bool is_kept = request->files[0].is_kept;
+    uint64_t align = is_kept ? 1 : request->files[0].align_bytes;
     uint64_t end = 0;
 
     for (uint32_t i = 0; i < plan->extent_count; i++) {
@@ -174,8 +237,18 @@ static void check_extents(const struct wl_plan *plan, const struct wl_plan_reque
         CHECK_EQ(extent->offset % align, 0);
         CHECK_EQ(extent->size_bytes % align, 0);
         CHECK(extent->size_bytes <= request->chunk_bytes);
-        CHECK(extent[1].piece_first > extent->piece_first); /* none for nothing */
+        CHECK_EQ(extent->is_kept, is_kept);
+        if (is_kept) {
+            CHECK_EQ(extent->offset, end);
+            CHECK_EQ(extent->needed_bytes, extent->size_bytes);
+            CHECK(!extent->straight);
+        } else {
+            CHECK(extent[1].piece_first > extent->piece_first); /* none for nothing */
+        }
         end = extent->offset + extent->size_bytes;
+    }
+    if (is_kept && request->want_count > 0) {
+        CHECK_EQ(end, FILE_BYTES);
     }
 }
 
@@ -204,6 +277,7 @@ static void check_pieces(const struct wl_plan *plan, const struct wl_plan_reques
 /* Copies carry the same bytes as pieces, merged. */
 static void check_copies(const struct wl_plan *plan, const struct wl_plan_request *request)
 {
+    bool is_mirrored = request->files[0].is_mirrored && !request->files[0].is_kept;
     uint64_t wanted = 0, copied = 0;
 
     for (uint32_t i = 0; i < request->want_count; i++) {
@@ -218,10 +292,10 @@ static void check_copies(const struct wl_plan *plan, const struct wl_plan_reques
         }
         if (plan->extents[e].straight) {
             CHECK(plan->extents[e].straight == arena + plan->extents[e].offset);
-            copied += request->files[0].is_mirrored ? 0 : plan->extents[e].size_bytes;
+            copied += is_mirrored ? 0 : plan->extents[e].size_bytes;
         }
     }
-    CHECK_EQ(copied, request->files[0].is_mirrored ? 0 : wanted);
+    CHECK_EQ(copied, is_mirrored ? 0 : wanted);
 }
 
 static void check_random(void)
@@ -240,6 +314,7 @@ static void check_random(void)
     file.is_mirrored = roll(2);
     file.mirror = (uintptr_t)arena;
     file.is_direct = file.align_bytes > 1 && roll(2);
+    file.is_kept = roll(3) == 0;
     request.is_host = roll(2);
     CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
     check_extents(&plan, &request);
@@ -253,6 +328,7 @@ int main(void)
     check_rounding();
     check_merging();
     check_lanes();
+    check_kept();
     for (int i = 0; i < 3000; i++) {
         check_random();
     }

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The readers of a fetch: files are opened, pieces of them asked for and written. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/sys.h"
+#include "cache/fetch.h"
+
+#define PIECE_BYTES_MAX   (64u << 20) /* of one request */
+#define PIECE_BYTES_MIN   (16u << 20) /* towards the end, so that all connections end together */
+#define PIECES_PER_READER 2u
+#define WAKE_BYTES        (1u << 20) /* provers are told after so many */
+#define LOCK_RETRY_NS     (50 * 1000000ll)
+#define LOCK_NOTICE_NS    (10 * 1000000000ll)
+
+struct piece {
+    struct wl_fetch *fetch;
+    struct wl_fetch_item *item;
+    uint64_t begin;
+    uint64_t end;
+    uint64_t told;   /* provers were told when the piece had come this far */
+    uint8_t *block;  /* bytes come in small parts; whole blocks are written, aligned: */
+    uint32_t filled; /* those at its start are not written yet */
+    struct wload_error *err;
+};
+
+/* ---- Opening a file ----------------------------------------------------------------------- */
+
+/* WLOAD_ERR_LOCKED: not now.  1: it is there already. */
+static int open_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct wload_error *err)
+{
+    struct wl_store *store = &fetch->snapshot->store;
+    bool is_forced = fetch->options->is_forced != 0;
+    struct wl_partial_place place;
+    int rc = store->ops->lock(store, item->file, &item->lock, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = is_forced ? 0 : store->ops->adopt(store, item->file, err);
+    if (rc != 0) {
+        goto out_unlock;
+    }
+    rc = store->ops->place(store, item->file, &place, err);
+    if (rc < 0) {
+        goto out_unlock;
+    }
+    rc = wl_partial_open(&store->log, &place, is_forced, &item->partial, err);
+    wl_store_place_clear(&place);
+    if (rc < 0) {
+        goto out_unlock;
+    }
+    rc = wl_digest_of_file(item->file->hash, item->file->size_bytes, &item->digest, err);
+    if (rc < 0) {
+        goto out_close;
+    }
+    return WLOAD_OK;
+
+out_close:
+    wl_partial_close(&item->partial);
+out_unlock:
+    wl_lock_release(&item->lock);
+    return rc;
+}
+
+/* Another process has the file, which is no failure unless it takes too long. */
+static int wait_for_lock(struct wl_fetch *fetch, struct wl_fetch_item *item,
+                         struct wload_error *err)
+{
+    int64_t limit_ms = fetch->snapshot->config.lock_timeout_ms;
+    int64_t now = wl_clock_ns();
+
+    if (item->refused_ns == 0) {
+        item->refused_ns = now;
+        fetch->refused_count++;
+    }
+    item->retry_ns = now + LOCK_RETRY_NS;
+    if (!item->is_noticed && now - item->refused_ns > LOCK_NOTICE_NS) {
+        item->is_noticed = true;
+        WL_LOG(&fetch->snapshot->log, WLOAD_LOG_WARN, "cache",
+               "'%s' is being downloaded by another process (see /proc/locks): waiting",
+               item->file->name);
+    }
+    if (limit_ms >= 0 && now - item->refused_ns > limit_ms * 1000000) {
+        return wl_err_set(err, WLOAD_ERR_LOCKED,
+                          "'%s' has been another process's to download for %" PRId64 " s",
+                          item->file->name, limit_ms / 1000);
+    }
+    return WLOAD_OK;
+}
+
+/* With the mutex, which it gives up meanwhile. */
+static void begin_item(struct wl_fetch *fetch, struct wl_fetch_item *item)
+{
+    struct wload_error err = {0};
+    int rc;
+
+    item->state = WL_FETCH_OPENING;
+    fetch->opening_count++;
+    pthread_mutex_unlock(&fetch->mutex);
+    rc = open_item(fetch, item, &err);
+    pthread_mutex_lock(&fetch->mutex);
+    fetch->opening_count--;
+    item->state = WL_FETCH_WAITING;
+    if (rc == WLOAD_ERR_LOCKED) {
+        rc = wait_for_lock(fetch, item, &err);
+    } else {
+        fetch->refused_count -= item->refused_ns != 0;
+        item->refused_ns = 0;
+    }
+    if (rc < 0) {
+        wl_fetch_fail(fetch, rc, &err);
+    } else if (rc > 0) {
+        wl_fetch_leave(fetch, item, WL_FETCH_DONE);
+    } else if (item->refused_ns == 0) {
+        item->state = WL_FETCH_READING;
+        item->next = 0;
+        item->proven = 0;
+        fetch->open[fetch->open_count++] = item;
+        pthread_cond_broadcast(&fetch->reads);
+        pthread_cond_signal(&fetch->proves);
+    }
+}
+
+/* A file that nobody has looked at, or one that is back at its beginning. */
+static struct wl_fetch_item *next_waiting(struct wl_fetch *fetch)
+{
+    int64_t now;
+
+    if (fetch->open_count + fetch->opening_count == fetch->connection_count) {
+        return NULL;
+    }
+    if (fetch->begun_count < fetch->count) {
+        return &fetch->items[fetch->begun_count++];
+    }
+    now = wl_clock_ns();
+    for (uint32_t i = 0; i < fetch->count && fetch->refused_count > 0; i++) {
+        struct wl_fetch_item *item = &fetch->items[i];
+
+        if (item->state == WL_FETCH_WAITING && item->retry_ns <= now) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Pieces --------------------------------------------------------------------------------- */
+
+/* The block is whole, or the piece is, at `end`. */
+static int write_block(struct piece *piece, uint64_t end)
+{
+    struct wl_fetch *fetch = piece->fetch;
+    int rc = wl_partial_write(&piece->item->partial, piece->begin, end - piece->filled,
+                              piece->block, piece->filled, piece->err);
+
+    piece->filled = 0;
+    if (rc == WLOAD_OK && end - piece->told >= WAKE_BYTES) {
+        piece->told = end;
+        pthread_mutex_lock(&fetch->mutex);
+        pthread_cond_signal(&fetch->proves);
+        pthread_mutex_unlock(&fetch->mutex);
+    }
+    return rc;
+}
+
+static int take_bytes(void *user, uint64_t offset, const void *data, size_t size_bytes)
+{
+    struct piece *piece = user;
+    const uint8_t *from = data;
+    int rc = WLOAD_OK;
+
+    while (size_bytes > 0 && rc == WLOAD_OK) {
+        size_t room = WL_PARTIAL_BLOCK_BYTES - offset % WL_PARTIAL_BLOCK_BYTES;
+        size_t size = wl_min(size_bytes, room);
+
+        memcpy(piece->block + piece->filled, from, size);
+        piece->filled += (uint32_t)size;
+        from += size;
+        offset += size;
+        size_bytes -= size;
+        rc = size == room || offset == piece->end ? write_block(piece, offset) : WLOAD_OK;
+    }
+    return rc;
+}
+
+static uint64_t piece_bytes(const struct wl_fetch *fetch)
+{
+    uint64_t share = fetch->left_bytes / ((uint64_t)fetch->connection_count * PIECES_PER_READER);
+
+    return wl_round_up(wl_min(wl_max(share, PIECE_BYTES_MIN), PIECE_BYTES_MAX),
+                       WL_PARTIAL_BLOCK_BYTES);
+}
+
+/* The next gap of an open file that a reader may take. */
+static bool find_gap(struct wl_fetch *fetch, struct wl_fetch_item *item, uint64_t *begin,
+                     uint64_t *end)
+{
+    bool is_whole = wl_remote_refuses_ranges(&fetch->transfer, &item->remote);
+
+    if (item->state != WL_FETCH_READING || (is_whole && item->readers > 0) ||
+        !wl_partial_gap(&item->partial, item->next, begin, end)) {
+        return false;
+    }
+    if (!is_whole) {
+        *end = wl_min(*end, *begin + piece_bytes(fetch));
+    }
+    return true;
+}
+
+/* A piece of the open file that the fewest are reading. */
+static bool take_piece(struct wl_fetch *fetch, struct piece *out)
+{
+    struct wl_fetch_item *best = NULL;
+
+    for (uint32_t i = 0; i < fetch->open_count; i++) {
+        struct wl_fetch_item *item = fetch->open[i];
+        uint64_t begin, end;
+
+        if ((!best || item->readers < best->readers) && find_gap(fetch, item, &begin, &end)) {
+            best = item;
+            *out = (struct piece){.fetch = fetch,
+                                  .item = item,
+                                  .begin = begin,
+                                  .end = end,
+                                  .told = begin};
+        }
+    }
+    if (!best) {
+        return false;
+    }
+    fetch->left_bytes -= wl_min(fetch->left_bytes, out->end - best->next);
+    best->next = out->end;
+    best->readers++;
+    return true;
+}
+
+/* With the mutex, which it gives up meanwhile. */
+static void read_piece(struct wl_fetch *fetch, struct wl_http *http, struct piece *piece)
+{
+    struct wload_error err = {0};
+    int rc;
+
+    piece->err = &err;
+    pthread_mutex_unlock(&fetch->mutex);
+    rc = wl_transfer_range(&fetch->transfer, http, &piece->item->remote, piece->begin, piece->end,
+                           take_bytes, piece, &err);
+    pthread_mutex_lock(&fetch->mutex);
+    piece->item->readers--;
+    if (rc < 0) {
+        wl_fetch_fail(fetch, rc, &err);
+    }
+    pthread_cond_signal(&fetch->proves);
+}
+
+void *wl_fetch_read(void *argument)
+{
+    struct wl_fetch *fetch = argument;
+    struct wload_error err = {0};
+    struct wl_http *http = NULL;
+    uint8_t *block = wl_sys->alloc(WL_PARTIAL_BLOCK_BYTES);
+    int rc = block ? wl_http_new(&fetch->snapshot->config, &http, &err)
+                   : wl_err_set(&err, WLOAD_ERR_NOMEM, "no memory to download with");
+
+    pthread_mutex_lock(&fetch->mutex);
+    if (rc < 0) {
+        wl_fetch_fail(fetch, rc, &err);
+    }
+    while (!fetch->is_ending) {
+        struct wl_fetch_item *item = next_waiting(fetch);
+        struct piece piece;
+
+        if (item) {
+            begin_item(fetch, item);
+        } else if (take_piece(fetch, &piece)) {
+            piece.block = block;
+            read_piece(fetch, http, &piece);
+        } else {
+            wl_fetch_rest(fetch, &fetch->reads);
+        }
+    }
+    pthread_mutex_unlock(&fetch->mutex);
+    wl_http_free(http);
+    wl_sys->free(block);
+    return NULL;
+}

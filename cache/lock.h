@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks that every tool on the machine respects: flock(2) on an empty file.
+ *
+ * A lock saves bandwidth: two processes do not download the same file.  It is
+ * never what correctness rests on, for on some file systems everyone gets it.
+ * Lock files are not removed: another may be waiting on them.
+ */
+#ifndef WL_LOCK_H
+#define WL_LOCK_H
+
+#include "base/log.h"
+
+struct wl_lock {
+    int fd;       /* -1: not held, or held by its existence only */
+    char *path;   /* of a lock that is a lock by existing; NULL: flock, or none */
+    bool is_held; /* false: the file cannot be had at all (read-only), the caller goes on without */
+};
+
+/*
+ * Take the lock at `path`, whose directories are made where missing, or come
+ * back at once.  WLOAD_ERR_LOCKED: another has it.  Where the file can be
+ * neither made nor opened, or its file system knows no locks and it cannot stand
+ * for one by existing: WLOAD_OK with is_held false, logged as "cache".
+ */
+int wl_lock_try(const struct wl_log *log, const char *path, struct wl_lock *out,
+                struct wload_error *err);
+void wl_lock_release(struct wl_lock *lock);
+
+#endif /* WL_LOCK_H */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A file on its way into a cache: bytes in any order, a map of those that have
+ * come, and a new name once it is whole and proven.
+ *
+ *   open ---> write, mark ... ---> publish      the name that it is for now exists
+ *     ^            |        \----> discard      nothing is left
+ *     |            | kill -9
+ *     +-- <hash>.<8 hex>.incomplete             what was marked is there for the next
+ *
+ * The map lies behind the file's own bytes, in memory that the kernel keeps when
+ * the process dies: one bit for each block, set after the block was written.
+ * After a loss of power it may claim more than the disk has; the hash, which is
+ * always taken from the file, tells.  The name is the same for every process, so
+ * that the next one finds it; flock(2) on the file itself keeps them apart, and
+ * one that does not get that lock takes a name of its own, which nobody resumes.
+ *
+ * Threads: wl_partial_write() from any, each for ranges of its own; the readers of
+ * the map from any.
+ */
+#ifndef WL_PARTIAL_H
+#define WL_PARTIAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hub.h"
+#include "base/log.h"
+
+#define WL_PARTIAL_BLOCK_BYTES (256u << 10)
+
+struct wl_partial {
+    int fd;
+    char *path;
+    uint64_t size_bytes; /* of the file as it will be */
+    uint64_t block_count;
+    void *memory; /* the mapped end of the file: a head, then the map; NULL: no bytes, no map */
+    uint64_t memory_bytes;
+    atomic_uchar *map;
+    bool is_private; /* a name of its own: discarded on failure, not resumed */
+};
+
+struct wl_partial_place {
+    const char *folder; /* where it lies and its final name will; made where missing */
+    const char *stem;   /* its name up to ".<8 hex>.incomplete" */
+    const char *hash;   /* of the content; "" unknown: always private */
+    uint64_t size_bytes;
+};
+
+/*
+ * Open or make the partial file and claim its space on the disk.  What an earlier
+ * process marked stays marked unless `is_fresh`.  WLOAD_ERR_NOSPACE: removed again.
+ */
+int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *place, bool is_fresh,
+                    struct wl_partial *out, struct wload_error *err);
+
+/* Write at `offset` and mark the blocks that this completes: `begun` is where the run of bytes
+ * that are written one after the other began. */
+int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
+                     uint64_t size_bytes, struct wload_error *err);
+
+/* The end of what is there from `offset` on without a gap. */
+uint64_t wl_partial_ready(const struct wl_partial *partial, uint64_t offset);
+
+/* The next gap at or after `offset`: *begin and *end, at block borders or the file's end.
+ * False: there is none. */
+bool wl_partial_gap(const struct wl_partial *partial, uint64_t offset, uint64_t *begin,
+                    uint64_t *end);
+
+/* Bytes that are there. */
+uint64_t wl_partial_present(const struct wl_partial *partial);
+
+/* Of a partial file that is not open, how many bytes it says it has; 0: none, or no such file. */
+uint64_t wl_partial_peek(const struct wl_partial_place *place);
+
+/* The file has come by another way: remove what an earlier process left of it, if none has it. */
+void wl_partial_sweep(const struct wl_partial_place *place);
+
+/* Forget all that is there: the content was not what it should be. */
+int wl_partial_restart(struct wl_partial *partial, struct wload_error *err);
+
+/*
+ * The whole file is there and its hash is right: cut the map off, flush if
+ * `flushes`, and rename it to `path`, replacing what is there.  WLOAD_ERR_NOT_FOUND: somebody
+ * removed it meanwhile; start again.  Closed in any case but an error's, where
+ * wl_partial_discard() or wl_partial_close() follow.
+ */
+int wl_partial_publish(struct wl_partial *partial, const char *path, bool flushes,
+                       struct wload_error *err);
+
+/* Leave it for the next process; a private one, or one without bytes, is removed. */
+void wl_partial_close(struct wl_partial *partial);
+/* Remove it. */
+void wl_partial_discard(struct wl_partial *partial);
+
+#endif /* WL_PARTIAL_H */

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a partial file gets its name, its space and its map, and how others look at that. */
+#include "cache/partial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+
+#include "base/base.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "cache/partial_view.h"
+
+#define MAGIC           "wload partial"
+#define VERSION         1u
+#define HEAD_BYTES      128u
+#define MAP_ALIGN_BYTES (64u << 10) /* no machine has larger pages */
+#define TRIES_MAX       16u
+#define SALT            "wload-resume"
+#define SALT_HEX_DIGITS 8
+#define OPEN_FLAGS      (O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
+/* Before the map.  A file that begins its map with anything else is not resumed. */
+struct head {
+    char magic[16];
+    uint32_t version;
+    uint32_t block_bytes;
+    uint64_t size_bytes;
+    char hash[72];
+};
+
+_Static_assert(sizeof(struct head) <= HEAD_BYTES && WL_HUB_HASH_BYTES <= 72, "room for the hash");
+
+/* ---- The shape of the file ---------------------------------------------------------- */
+
+static void measure(struct wl_partial *partial, uint64_t size_bytes)
+{
+    partial->size_bytes = size_bytes;
+    partial->block_count =
+        size_bytes / WL_PARTIAL_BLOCK_BYTES + (size_bytes % WL_PARTIAL_BLOCK_BYTES != 0);
+    partial->memory_bytes = size_bytes > 0 ? HEAD_BYTES + (partial->block_count + 7) / 8 : 0;
+}
+
+static uint64_t memory_offset(const struct wl_partial *partial)
+{
+    return wl_round_up(partial->size_bytes, MAP_ALIGN_BYTES);
+}
+
+static uint64_t end_of(const struct wl_partial *partial)
+{
+    return partial->size_bytes > 0 ? memory_offset(partial) + partial->memory_bytes : 0;
+}
+
+static struct head head_of(const struct wl_partial *partial, const char *hash)
+{
+    struct head head = {.magic = MAGIC,
+                        .version = VERSION,
+                        .block_bytes = WL_PARTIAL_BLOCK_BYTES,
+                        .size_bytes = partial->size_bytes};
+
+    memcpy(head.hash, hash, strlen(hash));
+    return head;
+}
+
+static void use_memory(struct wl_partial *partial, void *memory)
+{
+    partial->memory = memory;
+    partial->map = (atomic_uchar *)memory + HEAD_BYTES;
+}
+
+/* ---- Names -------------------------------------------------------------------------- */
+
+static int no_memory(const struct wl_partial_place *place, struct wload_error *err)
+{
+    return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a partial file in '%s'", place->folder);
+}
+
+static char *path_of(const struct wl_partial_place *place, const char *digits)
+{
+    return wl_str_new("%s/%s.%.*s.incomplete", place->folder, place->stem, SALT_HEX_DIGITS, digits);
+}
+
+/* The name that all processes know. */
+static int shared_path(const struct wl_partial_place *place, char **out, struct wload_error *err)
+{
+    struct wl_digest *digest;
+    char hex[WL_DIGEST_HEX_BYTES];
+    int rc = wl_digest_new(WL_DIGEST_SHA256, &digest, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = wl_digest_add(digest, SALT, strlen(SALT), err);
+    rc = rc < 0 ? rc : wl_digest_add(digest, place->hash, strlen(place->hash), err);
+    rc = rc < 0 ? rc : wl_digest_finish(digest, hex, err);
+    wl_digest_free(digest);
+    if (rc < 0) {
+        return rc;
+    }
+    *out = path_of(place, hex);
+    return *out ? WLOAD_OK : no_memory(place, err);
+}
+
+static int open_retrying(const char *path, int flags)
+{
+    int fd;
+
+    do {
+        fd = wl_sys->openat(AT_FDCWD, path, flags | OPEN_FLAGS, 0666); /* the umask acts */
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A file of one name: with a second one, what we write would change another file. */
+static bool is_plain(int fd)
+{
+    struct stat status;
+
+    return wl_sys->fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1;
+}
+
+/* With the file's lock, or -1: another process writes it, or it is nothing to write to. */
+static int open_shared(const char *path)
+{
+    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+        int fd = open_retrying(path, O_RDWR);
+        bool is_ours = fd == -ENOENT;
+
+        fd = is_ours ? open_retrying(path, O_RDWR | O_CREAT | O_EXCL) : fd;
+        if (fd < 0) {
+            if (fd == -EEXIST) {
+                continue;
+            }
+            return -1;
+        }
+        if (wl_sys->flock(fd, LOCK_EX | LOCK_NB) < 0) {
+            if (is_ours && errno != EWOULDBLOCK) {
+                (void)wl_sys->unlinkat(AT_FDCWD, path, 0);
+            }
+            (void)wl_sys->close(fd);
+            return -1;
+        }
+        /* Whoever had the lock before us may have published the file, or removed it. */
+        if (is_plain(fd) && wl_file_is_at(fd, path)) {
+            return fd;
+        }
+        (void)wl_sys->close(fd);
+    }
+    return -1;
+}
+
+static int open_private(struct wl_partial *partial, const struct wl_partial_place *place,
+                        struct wload_error *err)
+{
+    char unique[WL_FILE_UNIQUE_BYTES];
+    int fd = -EEXIST;
+
+    for (unsigned tries = 0; tries < TRIES_MAX && fd == -EEXIST; tries++) {
+        int rc = wl_file_unique(unique);
+
+        if (rc < 0) {
+            return wl_err_sys(err, -rc, "no name for a partial file in '%s'", place->folder);
+        }
+        wl_sys->free(partial->path);
+        partial->path = path_of(place, unique);
+        if (!partial->path) {
+            return no_memory(place, err);
+        }
+        fd = open_retrying(partial->path, O_RDWR | O_CREAT | O_EXCL);
+    }
+    if (fd < 0) {
+        return wl_err_sys(err, -fd, "cannot make '%s'", partial->path);
+    }
+    partial->fd = fd;
+    partial->is_private = true;
+    return WLOAD_OK;
+}
+
+static int open_file(const struct wl_log *log, struct wl_partial *partial,
+                     const struct wl_partial_place *place, struct wload_error *err)
+{
+    int rc = wl_file_make_folders(place->folder);
+
+    if (rc < 0) {
+        return wl_err_sys(err, -rc, "cannot make '%s'", place->folder);
+    }
+    if (place->hash[0] != '\0') {
+        rc = shared_path(place, &partial->path, err);
+        if (rc < 0) {
+            return rc;
+        }
+        partial->fd = open_shared(partial->path);
+        if (partial->fd >= 0) {
+            return WLOAD_OK;
+        }
+        WL_LOG(log, WLOAD_LOG_INFO, "cache",
+               "'%s' is not to be had: downloading under another name", partial->path);
+    }
+    return open_private(partial, place, err);
+}
+
+/* ---- Opening ------------------------------------------------------------------------ */
+
+/* What an earlier process left. */
+enum left {
+    LEFT_NOTHING,
+    LEFT_PARTS,
+    LEFT_WHOLE /* without its map: the process died while it published */
+};
+
+static int examine(const struct wl_partial *partial, const char *hash, enum left *out)
+{
+    struct head expected = head_of(partial, hash);
+    struct head head;
+    struct stat status;
+    int64_t got;
+
+    *out = LEFT_NOTHING;
+    if (wl_sys->fstat(partial->fd, &status) < 0) {
+        return -errno;
+    }
+    if (partial->size_bytes > 0 && (uint64_t)status.st_size == partial->size_bytes) {
+        *out = LEFT_WHOLE;
+    } else if (partial->size_bytes > 0 && (uint64_t)status.st_size == end_of(partial)) {
+        got = wl_sys_read(partial->fd, &head, sizeof(head), memory_offset(partial));
+        if (got < 0) {
+            return (int)got;
+        }
+        *out = got == sizeof(head) && memcmp(&head, &expected, sizeof(head)) == 0 ? LEFT_PARTS
+                                                                                  : LEFT_NOTHING;
+    }
+    return 0;
+}
+
+/* Where no space can be claimed, what is free must do; the map's is taken by writing to it, for
+ * memory without a block behind it ends a process when the disk is full. */
+static int claim_by_writing(const struct wl_partial *partial)
+{
+    struct statvfs status;
+    void *zeros;
+    int rc;
+
+    if (wl_sys->fstatvfs(partial->fd, &status) == 0 &&
+        (uint64_t)status.f_bavail < end_of(partial) / wl_max(status.f_frsize, 1)) {
+        return -ENOSPC;
+    }
+    zeros = wl_sys_array(partial->memory_bytes, 1);
+    if (!zeros) {
+        return -ENOMEM;
+    }
+    rc = wl_sys_write_at(partial->fd, zeros, partial->memory_bytes, memory_offset(partial));
+    wl_sys->free(zeros);
+    return rc;
+}
+
+/* The file gets its length and all of its blocks; beyond `kept_bytes` it reads as zeros. */
+static int claim(const struct wl_partial *partial, uint64_t kept_bytes)
+{
+    int rc;
+
+    if (wl_sys->ftruncate(partial->fd, (off_t)kept_bytes) < 0) {
+        return -errno;
+    }
+    if (partial->size_bytes == 0) {
+        return 0;
+    }
+    do {
+        rc = wl_sys->fallocate(partial->fd, 0, 0, (off_t)end_of(partial));
+    } while (rc < 0 && errno == EINTR);
+    if (rc < 0) {
+        return errno == EOPNOTSUPP || errno == ENOSYS ? claim_by_writing(partial) : -errno;
+    }
+    return 0;
+}
+
+/* Without a map in the file nobody can resume it: it is ours alone. */
+static int map_memory(const struct wl_log *log, struct wl_partial *partial)
+{
+    void *memory = wl_sys->mmap(NULL, partial->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                partial->fd, (off_t)memory_offset(partial));
+
+    if (memory == MAP_FAILED) {
+        WL_LOG(log, WLOAD_LOG_INFO, "cache", "'%s' cannot be mapped and will not be resumed: %s",
+               partial->path, strerrordesc_np(errno));
+        memory = wl_sys->mmap(NULL, partial->memory_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        partial->is_private = true;
+    }
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    use_memory(partial, memory);
+    return 0;
+}
+
+static int prepare(const struct wl_log *log, struct wl_partial *partial,
+                   const struct wl_partial_place *place, enum left left, struct wload_error *err)
+{
+    struct head head = head_of(partial, place->hash);
+    int rc = left == LEFT_PARTS ? 0 : claim(partial, left == LEFT_WHOLE ? partial->size_bytes : 0);
+
+    if (rc < 0) {
+        return wl_err_sys(err, -rc, "no room for the %" PRIu64 " bytes of '%s'",
+                          partial->size_bytes, partial->path);
+    }
+    if (partial->size_bytes == 0) {
+        return WLOAD_OK;
+    }
+    rc = map_memory(log, partial);
+    if (rc < 0) {
+        return wl_err_sys(err, -rc, "cannot map '%s'", partial->path);
+    }
+    if (left == LEFT_WHOLE) {
+        memset((char *)partial->memory + HEAD_BYTES, 0xff, partial->memory_bytes - HEAD_BYTES);
+    }
+    memcpy(partial->memory, &head, sizeof(head));
+    return WLOAD_OK;
+}
+
+int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *place, bool is_fresh,
+                    struct wl_partial *out, struct wload_error *err)
+{
+    struct wl_partial partial = {.fd = -1};
+    enum left left = LEFT_NOTHING;
+    int rc;
+
+    if (place->size_bytes > WL_DIMENSION_MAX) {
+        return wl_err_set(err, WLOAD_ERR_FORMAT, "'%s' cannot have %" PRIu64 " bytes", place->stem,
+                          place->size_bytes);
+    }
+    WL_ASSERT(strlen(place->hash) < WL_HUB_HASH_BYTES);
+    measure(&partial, place->size_bytes);
+    rc = open_file(log, &partial, place, err);
+    if (rc < 0) {
+        wl_sys->free(partial.path);
+        return rc;
+    }
+    rc = is_fresh ? 0 : examine(&partial, place->hash, &left);
+    if (rc < 0) {
+        rc = wl_err_sys(err, -rc, "cannot read '%s'", partial.path);
+        wl_partial_close(&partial);
+        return rc;
+    }
+    rc = prepare(log, &partial, place, left, err);
+    if (rc < 0) {
+        if (left == LEFT_NOTHING) {
+            wl_partial_discard(&partial);
+        }
+        wl_partial_close(&partial);
+        return rc;
+    }
+    *out = partial;
+    return WLOAD_OK;
+}
+
+uint64_t wl_partial_peek(const struct wl_partial_place *place)
+{
+    struct wl_partial partial = {.fd = -1};
+    enum left left;
+    uint64_t bytes = 0;
+    void *memory = NULL;
+
+    if (place->hash[0] == '\0' || place->size_bytes > WL_DIMENSION_MAX ||
+        shared_path(place, &partial.path, NULL) < 0) {
+        return 0;
+    }
+    measure(&partial, place->size_bytes);
+    partial.fd = open_retrying(partial.path, O_RDONLY);
+    if (partial.fd < 0 || examine(&partial, place->hash, &left) < 0 || left == LEFT_NOTHING) {
+        goto out_close;
+    }
+    bytes = left == LEFT_WHOLE ? partial.size_bytes : 0;
+    memory = left == LEFT_PARTS ? wl_sys_array(partial.memory_bytes, 1) : NULL;
+    if (memory && wl_sys_read(partial.fd, memory, partial.memory_bytes, memory_offset(&partial)) ==
+                      (int64_t)partial.memory_bytes) {
+        use_memory(&partial, memory);
+        bytes = wl_partial_present(&partial);
+    }
+
+out_close:
+    if (partial.fd >= 0) {
+        (void)wl_sys->close(partial.fd);
+    }
+    wl_sys->free(memory);
+    wl_sys->free(partial.path);
+    return bytes;
+}
+
+void wl_partial_sweep(const struct wl_partial_place *place)
+{
+    char *path;
+    int fd;
+
+    if (place->hash[0] == '\0' || shared_path(place, &path, NULL) < 0) {
+        return;
+    }
+    fd = open_retrying(path, O_RDWR);
+    if (fd >= 0) {
+        if (wl_sys->flock(fd, LOCK_EX | LOCK_NB) == 0 && wl_file_is_at(fd, path)) {
+            (void)wl_sys->unlinkat(AT_FDCWD, path, 0);
+        }
+        (void)wl_sys->close(fd);
+    }
+    wl_sys->free(path);
+}
+
+/* ---- Watching ----------------------------------------------------------------------- */
+
+bool wl_partial_view_open(const struct wl_partial_place *place, struct wl_partial_view *out)
+{
+    struct wl_partial partial = {.fd = -1};
+    enum left left = LEFT_NOTHING;
+
+    if (place->hash[0] == '\0' || place->size_bytes > WL_DIMENSION_MAX ||
+        shared_path(place, &partial.path, NULL) < 0) {
+        return false;
+    }
+    measure(&partial, place->size_bytes);
+    partial.fd = open_retrying(partial.path, O_RDONLY);
+    wl_sys->free(partial.path);
+    if (partial.fd < 0) {
+        return false;
+    }
+    if (examine(&partial, place->hash, &left) < 0 || left == LEFT_NOTHING) {
+        (void)wl_sys->close(partial.fd);
+        return false;
+    }
+    *out = (struct wl_partial_view){.fd = partial.fd, .size_bytes = place->size_bytes};
+    return true;
+}
+
+/* The bits of the map from the one of `block` on, as many as fit.  Returns how many, 0: none. */
+static uint64_t read_bits(const struct wl_partial_view *view, uint64_t block, unsigned char *bits,
+                          size_t bits_bytes)
+{
+    struct wl_partial partial = {.fd = view->fd};
+    uint64_t first = block / 8;
+    int64_t got;
+
+    measure(&partial, view->size_bytes);
+    got = wl_sys_read(view->fd, bits, wl_min(bits_bytes, (partial.block_count + 7) / 8 - first),
+                      memory_offset(&partial) + HEAD_BYTES + first);
+    return got > 0 ? (uint64_t)got * 8 - block % 8 : 0;
+}
+
+uint64_t wl_partial_view_ready(const struct wl_partial_view *view, uint64_t offset, uint64_t end)
+{
+    unsigned char bits[256];
+    uint64_t first = offset / WL_PARTIAL_BLOCK_BYTES;
+    uint64_t count = read_bits(view, first, bits, sizeof(bits));
+    uint64_t block = first;
+    struct stat status;
+
+    while (block - first < count && (bits[block / 8 - first / 8] >> (block % 8) & 1) != 0) {
+        block++;
+    }
+    /* Asked for last: what was cut off while we read is whole. */
+    if (wl_sys->fstat(view->fd, &status) == 0 && (uint64_t)status.st_size == view->size_bytes) {
+        return end;
+    }
+    return wl_min(end, wl_max(offset, block * WL_PARTIAL_BLOCK_BYTES));
+}
+
+void wl_partial_view_close(struct wl_partial_view *view)
+{
+    if (view->fd >= 0) {
+        (void)wl_sys->close(view->fd);
+    }
+    view->fd = -1;
+}

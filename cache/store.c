@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cache/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "base/sys.h"
+#include "cache/store_layout.h"
+
+#define FLUSHED_BYTES (1u << 20)
+
+const char wl_store_tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
+                            "# Downloaded models: they can be downloaded again, and backups may "
+                            "leave them out.\n";
+
+/* ---- Life cycle ----------------------------------------------------------------- */
+
+static bool set_paths(struct wl_store *store, const char *root)
+{
+    store->root = wl_str_new("%s", root);
+    if (store->ops == &wl_store_hub) {
+        char *folder = wl_hub_folder(store->kind, store->repo);
+
+        store->repo_path = folder ? wl_str_new("%s/%s", root, folder) : NULL;
+        store->snapshot_path = store->repo_path
+                                   ? wl_str_new("%s/snapshots/%s", store->repo_path, store->commit)
+                                   : NULL;
+        wl_sys->free(folder);
+    } else {
+        store->repo_path = wl_str_new("%s", root);
+        store->snapshot_path = wl_str_new("%s", root);
+    }
+    return store->root && store->repo_path && store->snapshot_path;
+}
+
+int wl_store_init(struct wl_store *store, const struct wl_store_ops *ops,
+                  const struct wl_config *config, const struct wl_log *log, enum wl_hub_kind kind,
+                  const char *repo, const char *root, const char *commit, struct wload_error *err)
+{
+    bool is_hub = ops == &wl_store_hub;
+
+    *store = (struct wl_store){0};
+    if (is_hub && !wl_hub_is_repo(repo)) {
+        return wl_err_set(err, WLOAD_ERR_SPEC, "'%.200s' cannot be a repository", repo);
+    }
+    if ((is_hub || commit[0] != '\0') && !wl_hub_is_commit(commit)) {
+        return wl_err_set(err, WLOAD_ERR_FORMAT, "'%.80s' cannot be a commit", commit);
+    }
+    *store = (struct wl_store){.ops = ops, .config = config, .log = *log, .kind = kind};
+    memcpy(store->commit, commit, strlen(commit) + 1);
+    store->repo = wl_str_new("%s", repo);
+    if (!store->repo || !set_paths(store, root)) {
+        wl_store_clear(store);
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the paths of '%s'", repo);
+    }
+    return WLOAD_OK;
+}
+
+void wl_store_clear(struct wl_store *store)
+{
+    wl_sys->free(store->repo);
+    wl_sys->free(store->root);
+    wl_sys->free(store->repo_path);
+    wl_sys->free(store->snapshot_path);
+    *store = (struct wl_store){0};
+}
+
+char *wl_store_file_path(const struct wl_store *store, const char *name)
+{
+    return wl_hub_is_path(name) ? wl_str_new("%s/%s", store->snapshot_path, name) : NULL;
+}
+
+void wl_store_place_clear(struct wl_partial_place *place)
+{
+    wl_sys->free((void *)(uintptr_t)place->folder);
+    wl_sys->free((void *)(uintptr_t)place->stem);
+    wl_sys->free((void *)(uintptr_t)place->hash);
+    *place = (struct wl_partial_place){0};
+}
+
+bool wl_store_hash(const struct wl_store *store, const char *name, char hash[WL_HUB_HASH_BYTES])
+{
+    return store->ops->hash(store, name, hash);
+}
+
+int wl_store_quarantine(struct wl_store *store, const char *name, char **moved_to,
+                        struct wload_error *err)
+{
+    return store->ops->quarantine(store, name, moved_to, err);
+}
+
+/* ---- For the layouts ------------------------------------------------------------ */
+
+int wl_store_no_memory(const struct wl_store *store, struct wload_error *err)
+{
+    return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a path in '%s'", store->root);
+}
+
+int wl_store_make_room(const char *path, struct wload_error *err)
+{
+    int rc = wl_file_make_folders_above(path);
+
+    return rc < 0 ? wl_err_sys(err, -rc, "cannot make the folder of '%s'", path) : WLOAD_OK;
+}
+
+int wl_store_examine(const char *path, uint64_t size_bytes, int64_t *modified_ns,
+                     struct wload_error *err)
+{
+    struct statx status;
+
+    if (wl_sys->statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_SIZE | STATX_MTIME, &status) < 0) {
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+                   ? 0
+                   : wl_err_sys(err, errno, "cannot examine '%s'", path);
+    }
+    if (modified_ns) {
+        *modified_ns = status.stx_mtime.tv_sec * 1000000000 + status.stx_mtime.tv_nsec;
+    }
+    return S_ISREG(status.stx_mode) && status.stx_size == size_bytes;
+}
+
+int wl_store_read(const char *path, uint64_t bytes_max, char **text, size_t *size_bytes,
+                  struct wload_error *err)
+{
+    struct wl_file_identity identity;
+    int fd = wl_file_open(path, O_NOFOLLOW, &identity, err);
+    char *read = NULL;
+    int64_t got;
+    int rc;
+
+    if (fd < 0) {
+        return fd;
+    }
+    if (identity.size_bytes > bytes_max) {
+        rc = wl_err_set(err, WLOAD_ERR_FORMAT, "'%s' is larger than such a file can be", path);
+        goto out_close;
+    }
+    read = wl_sys_array(identity.size_bytes + 1, 1);
+    if (!read) {
+        rc = wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for '%s'", path);
+        goto out_close;
+    }
+    got = wl_sys_read(fd, read, identity.size_bytes, 0);
+    if (got < 0) {
+        rc = wl_err_sys(err, (int)-got, "cannot read '%s'", path);
+        wl_sys->free(read);
+        goto out_close;
+    }
+    *text = read;
+    *size_bytes = (size_t)got;
+    rc = WLOAD_OK;
+
+out_close:
+    (void)wl_sys->close(fd);
+    return rc;
+}
+
+int wl_store_write(const struct wl_store *store, const char *folder, const char *stem,
+                   const char *path, const char *text, struct wload_error *err)
+{
+    /* Its name needs a hash, which is nowhere compared with the content. */
+    const struct wl_partial_place place = {.folder = folder,
+                                           .stem = stem,
+                                           .hash = store->commit,
+                                           .size_bytes = strlen(text)};
+    struct wl_partial partial;
+    int rc = wl_store_make_room(path, err);
+
+    rc = rc < 0 ? rc : wl_partial_open(&store->log, &place, true, &partial, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = wl_partial_write(&partial, 0, 0, text, place.size_bytes, err);
+    rc = rc < 0
+             ? rc
+             : wl_partial_publish(&partial, path, wl_store_flushes(store, place.size_bytes), err);
+    wl_partial_discard(&partial);
+    return rc;
+}
+
+static void log_failure(const struct wl_store *store, const struct wload_error *why)
+{
+    WL_LOG(&store->log, WLOAD_LOG_WARN, "cache", "going on without a file: %s", why->message);
+}
+
+void wl_store_note_absent(const struct wl_store *store, const char *folder, const char *path,
+                          const char *text)
+{
+    struct wload_error why;
+    struct statx status;
+
+    if (wl_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) < 0 &&
+        errno == ENOENT &&
+        wl_store_write(store, folder, strrchr(path, '/') + 1, path, text, &why) < 0) {
+        log_failure(store, &why);
+    }
+}
+
+static int read_listing(const char *path, struct wl_listing *out, struct wload_error *err)
+{
+    char *text;
+    size_t size_bytes;
+    int rc = wl_store_read(path, WL_LISTING_TEXT_MAX, &text, &size_bytes, err);
+
+    if (rc == WLOAD_OK) {
+        rc = wl_listing_parse(text, size_bytes, path, out, err);
+        wl_sys->free(text);
+    }
+    return rc;
+}
+
+static char *listing_path(const struct wl_store *store, const char *folder)
+{
+    return wl_str_new("%s/trees/%s.json", folder, store->commit);
+}
+
+void wl_store_note_listing(const struct wl_store *store, const char *folder,
+                           const struct wl_listing *listing)
+{
+    struct wl_listing kept = {0};
+    struct wload_error why = {0};
+    char *path = NULL;
+    char *text = NULL;
+    int rc = WLOAD_OK;
+
+    if (!listing->is_complete || store->commit[0] == '\0') {
+        return;
+    }
+    path = listing_path(store, folder);
+    if (path && read_listing(path, &kept, NULL) == WLOAD_OK) {
+        wl_listing_clear(&kept);
+        goto out_free;
+    }
+    text = wl_listing_print(listing);
+    rc = path && text ? wl_store_write(store, folder, "tree", path, text, &why)
+                      : wl_store_no_memory(store, &why);
+    if (rc < 0) {
+        log_failure(store, &why);
+    }
+
+out_free:
+    wl_sys->free(text);
+    wl_sys->free(path);
+}
+
+int wl_store_hub_listing(const struct wl_store *store, struct wl_listing *out,
+                         struct wload_error *err)
+{
+    char *path = listing_path(store, store->repo_path);
+    int rc = path ? read_listing(path, out, err) : wl_store_no_memory(store, err);
+
+    wl_sys->free(path);
+    if (rc < 0 && rc != WLOAD_ERR_NOMEM && rc != WLOAD_ERR_NOT_FOUND) {
+        struct wload_error why = err ? *err : (struct wload_error){0};
+
+        /* Some tools write it for their own user alone; ask the hub, as if there were none. */
+        return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "no usable listing: %s", why.message);
+    }
+    return rc;
+}
+
+bool wl_store_flushes(const struct wl_store *store, uint64_t size_bytes)
+{
+    return size_bytes >= FLUSHED_BYTES || store->config->always_flushes;
+}
+
+void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *file)
+{
+    struct wl_partial_place place;
+
+    if (store->ops->place(store, file, &place, NULL) == WLOAD_OK) {
+        wl_partial_sweep(&place);
+        wl_store_place_clear(&place);
+    }
+}
+
+int wl_store_move_aside(const char *path, const char *folder, const char *stem, char **moved_to,
+                        struct wload_error *err)
+{
+    char unique[WL_FILE_UNIQUE_BYTES];
+    int rc = wl_file_unique(unique);
+    char *target;
+
+    if (rc < 0) {
+        return wl_err_sys(err, -rc, "no name to move '%s' to", path);
+    }
+    target = wl_str_new("%s/%s.%s.quarantined", folder, stem[0] != '\0' ? stem : "file", unique);
+    if (!target) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a name to move '%s' to", path);
+    }
+    rc = wl_store_make_room(target, err);
+    if (rc == WLOAD_OK && wl_sys->renameat(AT_FDCWD, path, AT_FDCWD, target) < 0) {
+        rc = wl_err_sys(err, errno, "cannot move '%s' aside", path);
+    }
+    if (rc < 0) {
+        wl_sys->free(target);
+        return rc;
+    }
+    *moved_to = target;
+    return WLOAD_OK;
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: the cache that all tools share looks on disk as they expect it, what they leave there is
+ * found, and nothing of theirs is harmed.
+ * Method: files are brought as a fetch brings them, then names, links, modes and texts are
+ * compared; other tools' ways of keeping a file are planted; a table of system calls plays
+ * file systems without links and caches that are only read.
+ */
+#include <errno.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "base/sys.h"
+#include "stored.h"
+
+#define REPO   "hub/models--org--name"
+#define SHA256 "8c8a1c3a8a3bd4a4d5fb1e9b1cfd3a3b8b4a3a4f5b6c7d8e9f0a1b2c3d4e5f60"
+
+static const struct wl_log quiet;
+static struct wl_config config;
+
+static struct wl_store open_store(const char *cache, const char *commit)
+{
+    struct wl_store store;
+    struct wload_error err = {0};
+
+    CHECK_OK(wl_store_init(&store, &wl_store_hub, &config, &quiet, WL_HUB_MODEL, "org/name",
+                           tree_path(cache), commit, &err),
+             &err);
+    return store;
+}
+
+static struct wl_listing listing_of(struct wl_listing_file *files, uint32_t count)
+{
+    return (struct wl_listing){.files = files, .count = count, .is_complete = true};
+}
+
+static void begin(struct wl_store *store, const struct wl_listing *listing)
+{
+    struct wload_error err = {0};
+
+    CHECK_OK(store->ops->begin(store, listing, &err), &err);
+}
+
+static void bring(struct wl_store *store, const struct wl_listing_file *file, const char *text)
+{
+    struct wload_error err = {0};
+
+    CHECK_EQ(store->ops->find(store, file, &err), 0);
+    CHECK_OK(stored_fetch(store, file, text, &err), &err);
+    CHECK_EQ(store->ops->find(store, file, &err), 1);
+}
+
+static const char *in_repo(const char *cache, const char *fmt, const char *name)
+{
+    char path[512];
+    char whole[640];
+
+    (void)snprintf(path, sizeof(path), "%s%s", fmt, name);
+    (void)snprintf(whole, sizeof(whole), "%s/models--org--name/%s", cache, path);
+    return tree_path(whole);
+}
+
+/* ---- The layout --------------------------------------------------------------------- */
+
+static void check_tree(const struct wl_store *store, const struct wl_listing *listing)
+{
+    struct wl_listing kept = {0};
+    struct wload_error err = {0};
+
+    CHECK_EQ(stored_status(tree_path(REPO "/trees/" STORED_COMMIT ".json")).st_mode & 07777, 0640);
+    CHECK_OK(wl_store_hub_listing(store, &kept, &err), &err);
+    CHECK(kept.is_complete);
+    CHECK_EQ(kept.count, listing->count);
+    for (uint32_t i = 0; i < kept.count; i++) {
+        CHECK_STR(kept.files[i].name, listing->files[i].name);
+        CHECK_STR(kept.files[i].hash, listing->files[i].hash);
+        CHECK_EQ(kept.files[i].size_bytes, listing->files[i].size_bytes);
+    }
+    wl_listing_clear(&kept);
+}
+
+static void check_layout(void)
+{
+    struct wl_listing_file files[] = {stored_file("a/b/c.json", "{}", false),
+                                      stored_file("model.safetensors", "weights", true)};
+    struct wl_listing listing = listing_of(files, 2);
+    struct wl_store store = open_store("hub", STORED_COMMIT);
+    struct wload_error err = {0};
+    char target[128];
+    mode_t mask = umask(0027);
+
+    begin(&store, &listing);
+    check_tree(&store, &listing);
+    CHECK_EQ(stored_count(tree_path(REPO "/snapshots"), ""), 0); /* nothing points there yet */
+    CHECK(access(tree_path(REPO "/refs"), F_OK) != 0);
+    bring(&store, &files[0], "{}");
+    bring(&store, &files[1], "weights");
+    (void)umask(mask);
+
+    (void)snprintf(target, sizeof(target), "../../../../blobs/%s", files[0].hash);
+    stored_check_link(tree_path(REPO "/snapshots/" STORED_COMMIT "/a/b/c.json"), target);
+    stored_check_text(tree_path(REPO "/snapshots/" STORED_COMMIT "/a/b/c.json"), "{}");
+    (void)snprintf(target, sizeof(target), "../../blobs/%s", files[1].hash);
+    stored_check_link(tree_path(REPO "/snapshots/" STORED_COMMIT "/model.safetensors"), target);
+    stored_check_text(in_repo("hub", "blobs/", files[1].hash), "weights");
+    CHECK_EQ(stored_status(in_repo("hub", "blobs/", files[1].hash)).st_mode, S_IFREG | 0640);
+    (void)snprintf(target, sizeof(target), "hub/.locks/models--org--name/%s.lock", files[1].hash);
+    CHECK_EQ(stored_status(tree_path(target)).st_mode, S_IFREG | 0664);
+
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    stored_check_text(tree_path(REPO "/refs/main"), STORED_COMMIT);
+    CHECK_OK(store.ops->finish(&store, "refs/pr/1", &err), &err);
+    stored_check_text(tree_path(REPO "/refs/refs/pr/1"), STORED_COMMIT);
+    CHECK_OK(store.ops->finish(&store, STORED_COMMIT, &err), &err); /* means itself already */
+    CHECK_EQ(stored_count(tree_path(REPO "/refs"), ""), 2);
+    CHECK_EQ(store.ops->finish(&store, "../../main", &err), WLOAD_ERR_INVALID);
+
+    CHECK_OK(wl_store_hub_absent(&store, "x/missing.json", &err), &err);
+    CHECK_OK(wl_store_hub_absent(&store, "x/missing.json", &err), &err);
+    stored_check_text(tree_path(REPO "/.no_exist/" STORED_COMMIT "/x/missing.json"), "");
+
+    /* Two blobs, two links, two locks, two refs, a tree, a marker, the tag; no temporary. */
+    CHECK_EQ(stored_count(tree_path("hub"), ""), 11);
+    wl_store_clear(&store);
+}
+
+/* What is there already is left as it is, unless it is of no use. */
+static void check_notes(void)
+{
+    struct wl_listing_file files[] = {stored_file("a.json", "{}", false)};
+    struct wl_listing listing = listing_of(files, 1);
+    struct wl_store store = open_store("notes", STORED_COMMIT);
+    const char *tree = "notes/models--org--name/trees/" STORED_COMMIT ".json";
+    const char *tag = "notes/CACHEDIR.TAG";
+    char text[64] = "";
+    ino_t inode;
+    int fd;
+
+    begin(&store, &listing);
+    fd = open(tree_path(tag), O_RDONLY);
+    CHECK(fd >= 0);
+    CHECK_EQ(read(fd, text, 44), 44);
+    CHECK_EQ(close(fd), 0);
+    CHECK_STR(text, "Signature: 8a477f597d28d172789f06886806bc55\n");
+
+    inode = stored_status(tree_path(tree)).st_ino;
+    tree_write_text(tag, "mine");
+    begin(&store, &listing);
+    stored_check_text(tree_path(tag), "mine");
+    CHECK_EQ(stored_status(tree_path(tree)).st_ino, inode);
+    tree_write_text(tree, "{\"format_version\": 2}");
+    begin(&store, &listing);
+    CHECK(stored_status(tree_path(tree)).st_ino != inode);
+
+    CHECK_EQ(unlink(tree_path(tree)), 0);
+    listing.is_complete = false; /* it would be taken for all there is */
+    begin(&store, &listing);
+    CHECK(access(tree_path(tree), F_OK) != 0);
+    wl_store_clear(&store);
+}
+
+/* Nothing is made on the way to an answer, and nothing unchecked becomes a path. */
+static void check_refusals(void)
+{
+    struct wl_listing_file file = stored_file("a.json", "{}", false);
+    struct wl_store store;
+    struct wl_lock lock;
+    struct wl_listing listing;
+    struct wload_error err = {0};
+    char hash[WL_HUB_HASH_BYTES];
+
+    CHECK_EQ(wl_store_init(&store, &wl_store_hub, &config, &quiet, WL_HUB_MODEL, "../x",
+                           tree_path("none"), STORED_COMMIT, &err),
+             WLOAD_ERR_SPEC);
+    CHECK_EQ(wl_store_init(&store, &wl_store_hub, &config, &quiet, WL_HUB_MODEL, "org/name",
+                           tree_path("none"), "../../etc", &err),
+             WLOAD_ERR_FORMAT);
+    store = open_store("none", STORED_COMMIT);
+    CHECK_EQ(store.ops->find(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0);
+    CHECK_EQ(wl_store_hub_listing(&store, &listing, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK(!wl_store_hash(&store, "a.json", hash));
+    CHECK(wl_store_file_path(&store, "../a.json") == NULL);
+    CHECK(wl_store_file_path(&store, "/etc/passwd") == NULL);
+    (void)snprintf(file.hash, sizeof(file.hash), "../../x");
+    CHECK_EQ(store.ops->lock(&store, &file, &lock, &err), WLOAD_ERR_FORMAT);
+    CHECK(access(tree_path("none"), F_OK) != 0);
+    wl_store_clear(&store);
+}
+
+/* ---- Refs --------------------------------------------------------------------------- */
+
+static int read_ref(const char *revision, char commit[WL_HUB_COMMIT_BYTES])
+{
+    struct wload_error err = {0};
+
+    return wl_store_hub_ref(tree_path("refs"), WL_HUB_MODEL, "org/name", revision, commit, &err);
+}
+
+static unsigned reads_before_whole;
+
+/* The writer truncates first and writes later. */
+static ssize_t late_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    if (reads_before_whole > 0 && --reads_before_whole == 0) {
+        tree_write_text("refs/models--org--name/refs/main", STORED_OTHER);
+    }
+    return pread(fd, buffer, size, offset);
+}
+
+static void check_refs(void)
+{
+    const char *ref = "refs/models--org--name/refs/main";
+    struct wl_store store = open_store("refs", STORED_COMMIT);
+    struct wl_sys table = wl_sys_real;
+    struct wload_error err = {0};
+    char commit[WL_HUB_COMMIT_BYTES];
+    struct timespec before, after;
+    int64_t took_ms;
+    ino_t inode;
+
+    CHECK_EQ(read_ref("main", commit), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(read_ref("../main", commit), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(read_ref(STORED_OTHER, commit), WLOAD_OK);
+    CHECK_STR(commit, STORED_OTHER);
+    tree_write_text(ref, STORED_COMMIT "\n");
+    CHECK_EQ(read_ref("main", commit), WLOAD_OK);
+    CHECK_STR(commit, STORED_COMMIT);
+
+    tree_write_text(ref, "");
+    CHECK_EQ(clock_gettime(CLOCK_MONOTONIC, &before), 0);
+    CHECK_EQ(read_ref("main", commit), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(clock_gettime(CLOCK_MONOTONIC, &after), 0);
+    took_ms = (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+    CHECK(took_ms >= 99); /* five times twenty, for the writer to finish */
+    tree_write_text(ref, "ref: refs/heads/main");
+    CHECK_EQ(read_ref("main", commit), WLOAD_ERR_NOT_FOUND);
+    table.pread = late_pread;
+    reads_before_whole = 3;
+    wl_sys = &table;
+    CHECK_EQ(read_ref("main", commit), WLOAD_OK);
+    wl_sys = &wl_sys_real;
+    CHECK_STR(commit, STORED_OTHER);
+
+    /* Written if it says anything else, whole, once the snapshot is there; else untouched. */
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    CHECK_EQ(access(tree_path("refs/models--org--name/snapshots/" STORED_COMMIT), F_OK), 0);
+    stored_check_text(tree_path(ref), STORED_COMMIT);
+    inode = stored_status(tree_path(ref)).st_ino;
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    CHECK_EQ(stored_status(tree_path(ref)).st_ino, inode);
+    tree_write_text(ref, STORED_COMMIT "\n"); /* with which other tools find nothing */
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    stored_check_text(tree_path(ref), STORED_COMMIT);
+
+    tree_write_text("elsewhere", STORED_OTHER);
+    CHECK_EQ(unlink(tree_path(ref)), 0);
+    CHECK_EQ(symlink("../../../elsewhere", tree_path(ref)), 0);
+    CHECK(read_ref("main", commit) < 0);
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    stored_check_text(tree_path("elsewhere"), STORED_OTHER);
+    CHECK(S_ISREG(stored_status(tree_path(ref)).st_mode));
+    wl_store_clear(&store);
+}
+
+/* ---- Other ways of keeping a file --------------------------------------------------- */
+
+/* A blob that is a link into the store which all repositories share. */
+static void check_shared_blob(void)
+{
+    struct wl_listing_file file = stored_file("model.safetensors", "weights", true);
+    struct wl_store store = open_store("shared", STORED_COMMIT);
+    const char *payload = "shared/blobs/8c/" SHA256;
+    struct wload_error err = {0};
+    char hash[WL_HUB_HASH_BYTES];
+    char *moved = NULL;
+
+    tree_write_text(payload, "weights");
+    begin(&store, &(struct wl_listing){0});
+    CHECK_EQ(symlink("../../blobs/8c/" SHA256, in_repo("shared", "blobs/", file.hash)), 0);
+    CHECK_EQ(store.ops->find(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1); /* the link is all that was missing */
+    CHECK_EQ(store.ops->find(&store, &file, &err), 1);
+    CHECK(wl_store_hash(&store, file.name, hash));
+    CHECK_STR(hash, file.hash); /* of the first link, not of the last */
+
+    tree_write_text(payload, "WEIGHTS");
+    CHECK_OK(wl_store_quarantine(&store, file.name, &moved, &err), &err);
+    stored_check_text(tree_path(payload), "WEIGHTS"); /* others use it */
+    CHECK(S_ISLNK(stored_status(moved).st_mode));
+    wl_sys->free(moved);
+    CHECK_EQ(store.ops->find(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0);
+
+    CHECK_EQ(symlink("../../blobs/8c/" SHA256, in_repo("shared", "blobs/", file.hash)), 0);
+    CHECK_OK(stored_bring(&store, &file, "weights", &err), &err); /* as with --force */
+    CHECK(S_ISREG(stored_status(in_repo("shared", "blobs/", file.hash)).st_mode));
+    stored_check_text(tree_path(payload), "WEIGHTS");
+
+    CHECK_EQ(unlink(in_repo("shared", "blobs/", file.hash)), 0);
+    CHECK_EQ(symlink("../../blobs/8c/gone", in_repo("shared", "blobs/", file.hash)), 0);
+    bring(&store, &file, "weights"); /* it may dangle at any time: missing */
+    wl_store_clear(&store);
+}
+
+static const char *const snapshot_file =
+    "links/models--org--name/snapshots/" STORED_COMMIT "/a.json";
+
+static void check_links(void)
+{
+    struct wl_listing_file file = stored_file("a.json", "content", true);
+    struct wl_listing_file unknown = {.name = file.name, .size_bytes = file.size_bytes};
+    struct wl_store store = open_store("links", STORED_COMMIT);
+    struct wload_error err = {0};
+    char target[128];
+
+    (void)snprintf(target, sizeof(target), "../../blobs/%s", file.hash);
+    begin(&store, &(struct wl_listing){0});
+    CHECK_EQ(symlink("../../blobs/gone", tree_path(snapshot_file)), 0);
+    bring(&store, &file, "content"); /* a link that dangles is a missing file */
+    stored_check_link(tree_path(snapshot_file), target);
+
+    CHECK_EQ(unlink(tree_path(snapshot_file)), 0);
+    tree_write_text(snapshot_file, "content"); /* tools without links keep the file itself */
+    CHECK_EQ(store.ops->find(&store, &file, &err), 1);
+    CHECK_EQ(store.ops->find(&store, &unknown, &err), 1);
+    tree_write_text(snapshot_file, "cut");
+    CHECK_EQ(store.ops->find(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1);
+    stored_check_link(tree_path(snapshot_file), target);
+
+    tree_write_text("links/models--org--name/blobs/x", "");
+    CHECK_EQ(truncate(in_repo("links", "blobs/", file.hash), 3), 0);
+    CHECK_EQ(store.ops->find(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0); /* too short to be it */
+    bring(&store, &file, "content");
+    CHECK_EQ(store.ops->adopt(&store, &unknown, &err), 1);
+    CHECK_EQ(unlink(tree_path(snapshot_file)), 0);
+    CHECK_EQ(store.ops->adopt(&store, &unknown, &err), 0);
+    CHECK_EQ(stored_count(tree_path("links"), ".link"), 0);
+    wl_store_clear(&store);
+}
+
+static int no_symlinks(const char *target, int dir, const char *path)
+{
+    (void)target;
+    (void)dir;
+    (void)path;
+    errno = EPERM;
+    return -1;
+}
+
+/* Real files in the snapshots, each commit with its own. */
+static void check_without_links(const char *cache)
+{
+    struct wl_listing_file files[] = {stored_file("sub/a.json", "content", false)};
+    struct wl_listing listing = listing_of(files, 1);
+    struct wl_store first = open_store(cache, STORED_COMMIT);
+    struct wl_store second = open_store(cache, STORED_OTHER);
+    struct wload_error err = {0};
+    char hash[WL_HUB_HASH_BYTES];
+    char *moved = NULL;
+
+    begin(&first, &listing);
+    begin(&second, &(struct wl_listing){0});
+    bring(&first, &files[0], "content");
+    CHECK(S_ISREG(
+        stored_status(in_repo(cache, "snapshots/" STORED_COMMIT "/", "sub/a.json")).st_mode));
+    CHECK_EQ(stored_count(in_repo(cache, "blobs", ""), ""), 0);
+    CHECK(wl_store_hash(&first, "sub/a.json", hash)); /* the listing says so */
+    CHECK_STR(hash, files[0].hash);
+
+    /* What was cached when there were links is copied, and stays for them. */
+    tree_write_text("made", "content");
+    CHECK_EQ(rename(tree_path("made"), in_repo(cache, "blobs/", files[0].hash)), 0);
+    CHECK_EQ(second.ops->adopt(&second, &files[0], &err), 1);
+    CHECK(S_ISREG(
+        stored_status(in_repo(cache, "snapshots/" STORED_OTHER "/", "sub/a.json")).st_mode));
+    stored_check_text(in_repo(cache, "snapshots/" STORED_OTHER "/", "sub/a.json"), "content");
+    stored_check_text(in_repo(cache, "blobs/", files[0].hash), "content");
+    CHECK(!wl_store_hash(&second, "sub/a.json", hash)); /* nothing says */
+
+    CHECK_OK(wl_store_quarantine(&first, "sub/a.json", &moved, &err), &err);
+    stored_check_text(moved, "content");
+    CHECK(strstr(moved, "/models--org--name/blobs/") && strstr(moved, ".quarantined"));
+    wl_sys->free(moved);
+    CHECK_EQ(first.ops->find(&first, &files[0], &err), 0);
+    CHECK_EQ(second.ops->find(&second, &files[0], &err), 1);
+    wl_store_clear(&first);
+    wl_store_clear(&second);
+}
+
+/* ---- Caches that are only read, content that is wrong ------------------------------- */
+
+static int read_only_openat(int dir, const char *path, int flags, unsigned mode)
+{
+    if ((flags & (O_CREAT | O_WRONLY | O_RDWR)) != 0) {
+        errno = EROFS;
+        return -1;
+    }
+    return openat(dir, path, flags, mode);
+}
+
+static int read_only_mkdirat(int dir, const char *path, mode_t mode)
+{
+    struct stat status;
+
+    (void)mode;
+    errno = fstatat(dir, path, &status, 0) == 0 ? EEXIST : EROFS;
+    return -1;
+}
+
+static void check_read_only(void)
+{
+    struct wl_listing_file file = stored_file("a.json", "content", false);
+    struct wl_listing_file missing = stored_file("b.json", "more", false);
+    struct wl_store store = open_store("theirs", STORED_COMMIT);
+    struct wl_sys table = wl_sys_real;
+    struct wload_error err = {0};
+    char hash[WL_HUB_HASH_BYTES];
+    struct wl_lock lock;
+
+    begin(&store, &(struct wl_listing){0});
+    bring(&store, &file, "content");
+    table.openat = read_only_openat;
+    table.mkdirat = read_only_mkdirat;
+    wl_sys = &table;
+    CHECK_EQ(store.ops->find(&store, &file, &err), 1);
+    CHECK_EQ(store.ops->find(&store, &missing, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1);
+    CHECK(wl_store_hash(&store, file.name, hash));
+    CHECK_OK(store.ops->lock(&store, &missing, &lock, &err), &err);
+    CHECK(!lock.is_held);
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    CHECK_EQ(stored_bring(&store, &missing, "more", &err), WLOAD_ERR_IO);
+    CHECK_EQ(err.sys_errno, EROFS);
+    wl_sys = &wl_sys_real;
+    wl_store_clear(&store);
+}
+
+static void check_quarantine(void)
+{
+    struct wl_listing_file file = stored_file("a.json", "content", true);
+    struct wl_listing_file twin = stored_file("x/y/twin.json", "content", true);
+    struct wl_listing_file other = stored_file("b.json", "other", true);
+    struct wl_store first = open_store("wrong", STORED_COMMIT);
+    struct wl_store second = open_store("wrong", STORED_OTHER);
+    struct wload_error err = {0};
+    struct wl_lock lock;
+    char expected[256];
+    char *moved = NULL;
+
+    begin(&first, &(struct wl_listing){0});
+    begin(&second, &(struct wl_listing){0});
+    bring(&first, &file, "content");
+    bring(&first, &other, "other");
+    CHECK_EQ(stored_fetch(&second, &twin, "content", &err), 1); /* there for the first already */
+    CHECK_EQ(second.ops->find(&second, &twin, &err), 1);
+
+    CHECK_OK(first.ops->lock(&first, &file, &lock, &err), &err);
+    CHECK_EQ(wl_store_quarantine(&second, twin.name, &moved, &err), WLOAD_ERR_LOCKED);
+    wl_lock_release(&lock);
+    CHECK_OK(wl_store_quarantine(&second, twin.name, &moved, &err), &err);
+    stored_check_text(moved, "content");
+    (void)snprintf(expected, sizeof(expected), "/models--org--name/blobs/%s.", file.hash);
+    CHECK(strstr(moved, expected) != NULL);
+    CHECK_STR(moved + strlen(moved) - strlen(".01234567.quarantined") + 9, ".quarantined");
+    wl_sys->free(moved);
+    moved = NULL;
+
+    /* Missing for everybody, and the rest is where it was. */
+    CHECK_EQ(first.ops->adopt(&first, &file, &err), 0);
+    CHECK_EQ(second.ops->adopt(&second, &twin, &err), 0);
+    CHECK_EQ(first.ops->find(&first, &other, &err), 1);
+    CHECK_EQ(stored_count(tree_path("wrong/models--org--name/snapshots"), ""), 1);
+    CHECK_EQ(wl_store_quarantine(&first, "a.json", &moved, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK(moved == NULL);
+    bring(&first, &file, "content");
+    wl_store_clear(&first);
+    wl_store_clear(&second);
+}
+
+int main(void)
+{
+    struct wl_sys table = wl_sys_real;
+
+    check_layout();
+    check_notes();
+    check_refusals();
+    check_refs();
+    check_shared_blob();
+    check_links();
+    config.has_no_links = true;
+    check_without_links("files");
+    config.has_no_links = false;
+    table.symlinkat = no_symlinks;
+    wl_sys = &table;
+    check_without_links("impossible");
+    wl_sys = &wl_sys_real;
+    check_read_only();
+    check_quarantine();
+    return 0;
+}
