@@ -7,6 +7,10 @@
  * A load counts from wload_model_open() to the last tensor landed.  Before each half of a pair
  * the files' pages are evicted (cold) or made resident (warm), and what the page cache then holds
  * is written down.  The figure of a row is the median of its pairs' ratios.
+ *
+ * A model that is named has more rows: downloaded through an empty cache, then loaded (network);
+ * both in one pass, to the last hash (first); loaded from the cache (cache); and how long finding
+ * it takes, and not finding one (resolve).
  */
 #ifndef WLOAD_BENCH_H
 #define WLOAD_BENCH_H
@@ -25,17 +29,20 @@ enum bench_target {
     BENCH_SINK,        /* chunks, released at once */
     BENCH_HOST,        /* fresh host memory */
     BENCH_HOST_REUSED, /* the memory of an earlier load */
-    BENCH_DEVICE       /* memory of a GPU */
+    BENCH_DEVICE,      /* memory of a GPU */
+    BENCH_NETWORK,     /* a cache, and from there a sink */
+    BENCH_FIRST        /* a cache and a sink at once */
 };
 
 struct bench_settings {
     const char *spec;
-    const char *variant; /* NULL: the plain one */
-    const char *only;    /* a glob of row names; NULL: all */
+    struct wload_snapshot_options snapshot; /* the variant, and where a named model is */
+    const char *const *only;                /* globs of row names, then NULL; NULL: all rows */
     struct wload_context *context;
     struct wload_job_options job; /* reader, io, chunk, staging and queue depth */
     uint32_t device_kind;         /* WLOAD_DEVICE_HOST: no device rows */
     uint32_t device_index;
+    uint32_t connection_count; /* of a download */
     uint32_t run_count;
     uint64_t seed;
     bool is_quiet; /* no progress */
@@ -47,6 +54,9 @@ struct bench_load {
     struct wload_stats stats;
     char reader_note[BENCH_TEXT_BYTES];
     char io_note[BENCH_TEXT_BYTES];
+    int64_t proven_ns;   /* from the beginning to the end of wload_job_run(), hashes compared */
+    int64_t download_ns; /* of these two, 0: all was there */
+    uint64_t received_bytes;
 };
 
 struct bench_pair {
@@ -67,11 +77,14 @@ struct bench_spread {
 
 struct bench_row {
     const char *name;
-    const char *roof_name;
-    char absent[BENCH_TEXT_BYTES]; /* why there are no pairs; empty: there are */
-    struct bench_pair *pairs;
+    char roof_name[BENCH_TEXT_BYTES];
+    char absent[BENCH_TEXT_BYTES]; /* why nothing was measured; empty: something was */
+    struct bench_pair *pairs;      /* of these or of looks there are some; or it is absent */
     uint32_t pair_count;
+    uint32_t look_count;
+    struct bench_spread milliseconds; /* of a look */
     bool has_bus;
+    bool has_network;
     struct bench_spread percent; /* of roof */
     double gb_per_s;             /* medians */
     double roof_gb_per_s;
@@ -79,11 +92,12 @@ struct bench_row {
     double roof_cpu_seconds_per_gb;
 };
 
-#define BENCH_ROWS_MAX 8
+#define BENCH_ROWS_MAX 12
 
 struct bench_report {
     struct bench_settings settings; /* the device as found */
     struct wload_model_info model;
+    bool is_named; /* the model, not its path */
     struct roof roof;
     struct wload_device_info device; /* kind 0: no GPU */
     char device_absent[BENCH_TEXT_BYTES];
@@ -99,6 +113,28 @@ void bench_report_clear(struct bench_report *report);
 /* One load into the target; `arena` is for BENCH_HOST_REUSED.  The memory is gone on return. */
 int bench_load(const struct bench_settings *settings, enum bench_target target,
                struct wload_arena *arena, struct bench_load *out, struct wload_error *err);
+
+/* What the rows `network` and `first` need.  WLOAD_ERR_UNSUPPORTED of all of these: there can be no
+ * such row here; err says why. */
+struct bench_net;
+
+int bench_net_open(const struct bench_settings *settings, struct bench_net **out,
+                   struct wload_error *err);
+void bench_net_close(struct bench_net *net);
+/* Through a fresh cache: download, then load; or in one pass. */
+int bench_net_load(struct bench_net *net, bool is_one_pass, struct bench_load *out,
+                   struct wload_error *err);
+int bench_net_roof(struct bench_net *net, struct roof_figure *out, struct wload_error *err);
+
+/* Look for the model, which is here, and for one that is not, in turn; fill in both rows' times. */
+int bench_resolve(const struct bench_settings *settings, uint64_t *random, struct bench_row *hit,
+                  struct bench_row *miss, struct wload_error *err);
+
+/* Which comes first.  Moves *random on; it must not be 0. */
+bool bench_toss(uint64_t *random);
+
+/* Sorts the values, of which there is at least one. */
+struct bench_spread bench_spread_of(double *values, uint32_t count);
 
 /* Fill in a row's medians from its pairs. */
 int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_error *err);

@@ -4,6 +4,9 @@
 
 #include "base/clock.h"
 #include "bench/bench.h"
+#include "bench/interrupt.h"
+
+#define STEP_MS 100
 
 struct landing {
     int64_t last_ns;
@@ -38,6 +41,8 @@ static struct wload_job_options options_for(const struct bench_settings *setting
     options.device_kind = WLOAD_DEVICE_HOST;
     switch (target) {
     case BENCH_SINK:
+    case BENCH_NETWORK:
+    case BENCH_FIRST:
         options.on_chunk = drop_chunk;
         break;
     case BENCH_HOST:
@@ -53,12 +58,30 @@ static struct wload_job_options options_for(const struct bench_settings *setting
     return options;
 }
 
+/* What a network may keep waiting looks for signals now and then. */
+static int run_job(struct wload_job *job, enum bench_target target, struct wload_error *err)
+{
+    int64_t step_ms = target == BENCH_FIRST ? STEP_MS : -1;
+    int rc;
+
+    while ((rc = wload_job_run(job, step_ms, err)) == WLOAD_PENDING) {
+        if (interrupt_came()) {
+            wload_job_cancel(job);
+        }
+    }
+    return rc;
+}
+
 int bench_load(const struct bench_settings *settings, enum bench_target target,
                struct wload_arena *arena, struct bench_load *out, struct wload_error *err)
 {
+    const struct wload_fetch_options fetch = {.struct_size = sizeof(fetch),
+                                              .connection_count = settings->connection_count};
     const struct wload_model_options model_options = {
         .struct_size = sizeof(model_options),
-        .variant = settings->variant,
+        .variant = settings->snapshot.variant,
+        .snapshot = &settings->snapshot,
+        .fetch = &fetch,
     };
     int64_t begin_ns = wl_clock_ns();
     int64_t begin_cpu_ns = wl_clock_cpu_ns();
@@ -76,10 +99,11 @@ int bench_load(const struct bench_settings *settings, enum bench_target target,
     if (rc < 0) {
         goto out_model;
     }
-    rc = wload_job_run(job, -1, err);
+    rc = run_job(job, target, err);
     if (rc < 0) {
         goto out_job;
     }
+    load.proven_ns = wl_clock_ns() - begin_ns;
     load.figure.elapsed_ns = landing.last_ns - begin_ns;
     load.figure.cpu_ns = wl_clock_cpu_ns() - begin_cpu_ns;
     wload_job_stats(job, &load.stats);

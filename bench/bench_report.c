@@ -19,6 +19,12 @@ static void put_row(FILE *out, const struct bench_row *row)
     char direct[TEXT_SIZE_BYTES], buffered[TEXT_SIZE_BYTES];
 
     (void)fprintf(out, "%-17s", row->name);
+    if (row->look_count > 0) {
+        (void)fprintf(out, "%6.2f ms, %.2f to %.2f: the median of %u, no roof\n",
+                      row->milliseconds.median, row->milliseconds.min, row->milliseconds.max,
+                      row->look_count);
+        return;
+    }
     if (row->pair_count == 0) {
         (void)fputs("absent: ", out);
         text_put_escaped(out, row->absent);
@@ -40,10 +46,21 @@ static void put_notes(FILE *out, const struct bench_row *row)
     const struct bench_load *load = &last->load;
     char before[TEXT_SIZE_BYTES], after[TEXT_SIZE_BYTES];
 
-    (void)fprintf(out, "%s: roof is %s%s; in the page cache %s before, %s after\n", row->name,
-                  row->has_bus ? "the slower of bus and " : "", row->roof_name,
-                  text_size((uint64_t)last->load_resident_before, before),
-                  text_size((uint64_t)last->load_resident_after, after));
+    (void)fprintf(out, "%s: roof is %s%s; ", row->name,
+                  row->has_bus ? "the slower of bus and " : "", row->roof_name);
+    if (row->has_network && load->download_ns == 0) {
+        (void)fprintf(out, "%s downloaded while loaded, in %.3f s\n",
+                      text_size(load->received_bytes, before),
+                      (double)load->figure.elapsed_ns / GB);
+    } else if (row->has_network) {
+        (void)fprintf(out, "%s downloaded in %.3f s, loaded in %.3f s\n",
+                      text_size(load->received_bytes, before), (double)load->download_ns / GB,
+                      (double)(load->figure.elapsed_ns - load->download_ns) / GB);
+    } else {
+        (void)fprintf(out, "in the page cache %s before, %s after\n",
+                      text_size((uint64_t)last->load_resident_before, before),
+                      text_size((uint64_t)last->load_resident_after, after));
+    }
     if (load->reader_note[0] != '\0' || load->io_note[0] != '\0') {
         (void)fprintf(out, "    %s%s%s\n", load->reader_note,
                       load->reader_note[0] != '\0' && load->io_note[0] != '\0' ? "; " : "",
@@ -113,7 +130,7 @@ static void add_io(cJSON *object, const struct wload_stats *stats)
     add_bytes(io, "buffered_bytes", stats->buffered_bytes);
 }
 
-static cJSON *pair_json(const struct bench_pair *pair)
+static cJSON *pair_json(const struct bench_row *row, const struct bench_pair *pair)
 {
     cJSON *object = cJSON_CreateObject();
     const struct bench_load *load = &pair->load;
@@ -130,9 +147,16 @@ static cJSON *pair_json(const struct bench_pair *pair)
     add_seconds(object, "roof_cpu_seconds", pair->roof.cpu_ns);
     add_seconds(object, "wait_storage_seconds", load->stats.wait_storage_ns);
     add_seconds(object, "wait_device_seconds", load->stats.wait_device_ns);
-    add_number(object, "resident_bytes_before", (double)pair->load_resident_before);
-    add_number(object, "resident_bytes_after", (double)pair->load_resident_after);
-    add_number(object, "roof_resident_bytes_before", (double)pair->roof_resident_before);
+    if (row->has_network) {
+        if (load->download_ns > 0) {
+            add_seconds(object, "download_seconds", load->download_ns);
+        }
+        add_bytes(object, "received_bytes", load->received_bytes);
+    } else {
+        add_number(object, "resident_bytes_before", (double)pair->load_resident_before);
+        add_number(object, "resident_bytes_after", (double)pair->load_resident_after);
+        add_number(object, "roof_resident_bytes_before", (double)pair->roof_resident_before);
+    }
     add_io(object, &load->stats);
     return object;
 }
@@ -158,7 +182,7 @@ static void add_figures(cJSON *object, const struct bench_row *row)
     add_bytes(object, "queue_depth", load->stats.queue_depth);
     pairs = cJSON_AddArrayToObject(object, "pairs");
     for (uint32_t i = 0; i < row->pair_count; i++) {
-        (void)cJSON_AddItemToArray(pairs, pair_json(&row->pairs[i]));
+        (void)cJSON_AddItemToArray(pairs, pair_json(row, &row->pairs[i]));
     }
 }
 
@@ -173,6 +197,9 @@ static void add_rows(cJSON *object, const struct bench_report *report)
         add_text(item, "name", row->name);
         if (row->pair_count > 0) {
             add_figures(item, row);
+        } else if (row->look_count > 0) {
+            add_spread(item, "milliseconds", &row->milliseconds);
+            add_bytes(item, "looks", row->look_count);
         } else {
             text_add_string(item, "absent", row->absent);
         }
@@ -229,6 +256,7 @@ static void add_settings(cJSON *object, const struct bench_settings *settings)
     add_bytes(item, "chunk_bytes", settings->job.chunk_bytes);
     add_bytes(item, "staging_bytes", settings->job.staging_bytes);
     add_bytes(item, "queue_depth", settings->job.queue_depth);
+    add_bytes(item, "connections", settings->connection_count);
     add_bytes(item, "runs", settings->run_count);
     add_bytes(item, "seed", settings->seed);
 }

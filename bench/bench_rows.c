@@ -8,7 +8,9 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "bench/bench.h"
+#include "bench/interrupt.h"
 #include "bench/procfs.h"
+#include "bench/progress.h"
 #include "bench/text.h"
 
 #define CALIBRATION_BYTES_MAX (512ull << 20)
@@ -22,17 +24,26 @@ struct kind {
     enum roof_kind roof;
     bool is_warm;
     unsigned model_copies; /* in host memory at once, the page cache's included */
+    bool is_of_named;      /* only of models that are named */
 };
 
 static const struct kind kinds[] = {
-    {"sink cold", BENCH_SINK, ROOF_DIRECT, false, 0},
-    {"sink warm", BENCH_SINK, ROOF_COPY_REUSED, true, 1},
-    {"host cold", BENCH_HOST, ROOF_DIRECT_FRESH, false, 1},
-    {"host warm fresh", BENCH_HOST, ROOF_COPY_FRESH, true, 2},
-    {"host warm reused", BENCH_HOST_REUSED, ROOF_COPY_TOUCHED, true, 3},
-    {"device cold", BENCH_DEVICE, ROOF_DIRECT, false, 0},
-    {"device warm", BENCH_DEVICE, ROOF_COPY_REUSED, true, 1},
+    {"sink cold", BENCH_SINK, ROOF_DIRECT, false, 0, false},
+    {"sink warm", BENCH_SINK, ROOF_COPY_REUSED, true, 1, false},
+    {"host cold", BENCH_HOST, ROOF_DIRECT_FRESH, false, 1, false},
+    {"host warm fresh", BENCH_HOST, ROOF_COPY_FRESH, true, 2, false},
+    {"host warm reused", BENCH_HOST_REUSED, ROOF_COPY_TOUCHED, true, 3, false},
+    {"device cold", BENCH_DEVICE, ROOF_DIRECT, false, 0, false},
+    {"device warm", BENCH_DEVICE, ROOF_COPY_REUSED, true, 1, false},
+    {"network", BENCH_NETWORK, ROOF_DIRECT, false, 1, true},
+    {"first", BENCH_FIRST, ROOF_DIRECT, false, 1, true},
+    {"cache", BENCH_SINK, ROOF_COPY_REUSED, true, 1, true},
 };
+
+static bool is_from_network(const struct kind *kind)
+{
+    return kind->target == BENCH_NETWORK || kind->target == BENCH_FIRST;
+}
 
 /* What a row needs while it is measured. */
 struct run {
@@ -41,11 +52,12 @@ struct run {
     struct bench_row *row;
     struct wload_arena *arena;
     struct roof_bus *bus;
+    struct bench_net *net;
     uint64_t random;
 };
 
 /* xorshift64*: good enough to shuffle pairs, and the same everywhere. */
-static bool toss(uint64_t *state)
+bool bench_toss(uint64_t *state)
 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
@@ -111,8 +123,12 @@ static int set_cache(struct run *run, int64_t *resident, struct wload_error *err
 
 static int measure_load(struct run *run, struct bench_pair *pair, struct wload_error *err)
 {
-    int rc = set_cache(run, &pair->load_resident_before, err);
+    int rc;
 
+    if (run->net) {
+        return bench_net_load(run->net, run->kind->target == BENCH_FIRST, &pair->load, err);
+    }
+    rc = set_cache(run, &pair->load_resident_before, err);
     if (rc < 0) {
         return rc;
     }
@@ -125,8 +141,12 @@ static int measure_load(struct run *run, struct bench_pair *pair, struct wload_e
 static int measure_roof(struct run *run, struct bench_pair *pair, struct wload_error *err)
 {
     struct roof_figure bus;
-    int rc = set_cache(run, &pair->roof_resident_before, err);
+    int rc;
 
+    if (run->net) {
+        return bench_net_roof(run->net, &pair->roof, err);
+    }
+    rc = set_cache(run, &pair->roof_resident_before, err);
     if (rc == WLOAD_OK) {
         rc = roof_measure(&run->report->roof, run->kind->roof, &pair->roof, err);
     }
@@ -148,7 +168,7 @@ static int measure_pair(struct run *run, struct bench_pair *pair, struct wload_e
 {
     int rc;
 
-    pair->is_load_first = toss(&run->random);
+    pair->is_load_first = bench_toss(&run->random);
     rc = pair->is_load_first ? measure_load(run, pair, err) : measure_roof(run, pair, err);
     if (rc < 0) {
         return rc;
@@ -163,6 +183,17 @@ static void show_progress(const struct run *run, uint32_t pair)
     if (!run->report->settings.is_quiet) {
         (void)fprintf(stderr, "\r\033[K%s: pair %u of %u", run->row->name, pair + 1,
                       run->report->settings.run_count);
+    }
+}
+
+static void name_roof(const struct run *run)
+{
+    if (run->net) {
+        (void)snprintf(run->row->roof_name, BENCH_TEXT_BYTES, "plain GETs by %u connections",
+                       run->report->settings.connection_count);
+    } else {
+        (void)snprintf(run->row->roof_name, BENCH_TEXT_BYTES, "%s",
+                       roof_name(&run->report->roof, run->kind->roof));
     }
 }
 
@@ -184,7 +215,7 @@ static int measure_pairs(struct run *run, struct wload_error *err)
         }
     }
     run->row->pair_count = count;
-    run->row->roof_name = roof_name(&run->report->roof, run->kind->roof);
+    name_roof(run);
     return bench_row_sum_up(run->row, run->report->model.tensor_bytes, err);
 }
 
@@ -209,12 +240,16 @@ static int measure_row(struct run *run, struct wload_error *err)
         rc = roof_bus_open(run->report->settings.device_kind, run->report->settings.device_index,
                            &run->bus, err);
         run->row->has_bus = rc == WLOAD_OK;
+    } else if (is_from_network(run->kind)) {
+        rc = bench_net_open(&run->report->settings, &run->net, err);
+        run->row->has_network = rc == WLOAD_OK;
     }
     if (rc == WLOAD_OK) {
         rc = measure_pairs(run, err);
     }
     wload_arena_free(run->arena);
     roof_bus_close(run->bus);
+    bench_net_close(run->net);
     roof_rest(&run->report->roof);
     return rc;
 }
@@ -308,17 +343,51 @@ static int find_device(struct bench_report *report, struct wload_error *err)
     return WLOAD_OK;
 }
 
+/* Find the model; one that is named is downloaded if it is not here. */
+static int bring_model(struct bench_report *report, struct wload_error *err)
+{
+    const struct bench_settings *settings = &report->settings;
+    struct wload_snapshot_options options = settings->snapshot;
+    struct wload_snapshot *snapshot;
+    struct progress progress;
+    const struct wload_fetch_options fetch = {
+        .struct_size = sizeof(fetch),
+        .connection_count = settings->connection_count,
+        .on_progress = progress_step,
+        .user = &progress,
+    };
+    int rc;
+
+    options.scope = WLOAD_SCOPE_LOAD;
+    rc = wload_snapshot_open(settings->context, settings->spec, &options, &snapshot, err);
+    if (rc < 0) {
+        return rc;
+    }
+    report->is_named = snapshot->repo[0] != '\0';
+    if (snapshot->missing_count > 0) {
+        progress_begin(&progress);
+        rc = wload_snapshot_fetch(snapshot, &fetch, err);
+        progress_end(&progress);
+    }
+    if (rc == WLOAD_OK) {
+        interrupt_end();
+    }
+    wload_snapshot_free(snapshot);
+    return rc;
+}
+
 /* Open the model for its files. */
 static int open_roof(struct bench_report *report, struct wload_error *err)
 {
     const struct bench_settings *settings = &report->settings;
-    const struct wload_model_options options = {
-        .struct_size = sizeof(options),
-        .variant = settings->variant,
-    };
     uint64_t chunk_bytes =
         settings->job.chunk_bytes > 0 ? settings->job.chunk_bytes : DEFAULT_CHUNK_BYTES;
     struct wload_model *model;
+    const struct wload_model_options options = {
+        .struct_size = sizeof(options),
+        .variant = settings->snapshot.variant,
+        .snapshot = &settings->snapshot,
+    };
     int rc = wload_model_open(settings->context, settings->spec, &options, &model, err);
 
     if (rc < 0) {
@@ -348,16 +417,51 @@ static int fit_roof(struct bench_report *report, struct wload_error *err)
     return rc;
 }
 
-static bool is_wanted(const struct bench_settings *settings, const struct kind *kind)
+static bool is_wanted(const struct bench_report *report, const char *name)
 {
-    return !settings->only || wl_str_glob(settings->only, kind->name);
+    const char *const *only = report->settings.only;
+
+    while (only && *only && !wl_str_glob(*only, name)) {
+        only++;
+    }
+    return !only || *only;
+}
+
+static bool has_row(const struct bench_report *report, const struct kind *kind)
+{
+    return is_wanted(report, kind->name) && (report->is_named || !kind->is_of_named);
 }
 
 static int calibrate(struct bench_report *report, struct wload_error *err)
 {
     for (size_t i = 0; i < WL_COUNT_OF(kinds); i++) {
-        if (is_wanted(&report->settings, &kinds[i]) && !kinds[i].is_warm) {
+        if (has_row(report, &kinds[i]) && !is_from_network(&kinds[i]) && !kinds[i].is_warm) {
             return roof_calibrate(&report->roof, CALIBRATION_BYTES_MAX, err);
+        }
+    }
+    return WLOAD_OK;
+}
+
+/* Two rows that are measured together; each is shown if it is wanted. */
+static int add_looks(struct bench_report *report, uint64_t *random, struct wload_error *err)
+{
+    struct bench_row rows[] = {{.name = "resolve hit"}, {.name = "resolve miss"}};
+    struct wload_error why = {0};
+    int rc;
+
+    if (!report->is_named ||
+        (!is_wanted(report, rows[0].name) && !is_wanted(report, rows[1].name))) {
+        return WLOAD_OK;
+    }
+    rc = bench_resolve(&report->settings, random, &rows[0], &rows[1], &why);
+    if (rc < 0 && rc != WLOAD_ERR_UNSUPPORTED) {
+        *err = why;
+        return rc;
+    }
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        (void)snprintf(rows[i].absent, BENCH_TEXT_BYTES, "%s", why.message);
+        if (is_wanted(report, rows[i].name)) {
+            report->rows[report->row_count++] = rows[i];
         }
     }
     return WLOAD_OK;
@@ -372,6 +476,9 @@ int bench_run(const struct bench_settings *settings, struct bench_report *out,
     *out = (struct bench_report){.settings = *settings};
     rc = find_device(out, err);
     if (rc == WLOAD_OK) {
+        rc = bring_model(out, err);
+    }
+    if (rc == WLOAD_OK) {
         rc = open_roof(out, err);
     }
     if (rc == WLOAD_OK) {
@@ -383,12 +490,15 @@ int bench_run(const struct bench_settings *settings, struct bench_report *out,
     for (size_t i = 0; i < WL_COUNT_OF(kinds) && rc == WLOAD_OK; i++) {
         struct run run = {.kind = &kinds[i], .report = out, .random = random};
 
-        if (is_wanted(settings, &kinds[i])) {
+        if (has_row(out, &kinds[i])) {
             run.row = &out->rows[out->row_count++];
             run.row->name = kinds[i].name;
             rc = add_row(&run, err);
             random = run.random;
         }
+    }
+    if (rc == WLOAD_OK) {
+        rc = add_looks(out, &random, err);
     }
     if (!settings->is_quiet) {
         (void)fputs("\r\033[K", stderr);

@@ -14,7 +14,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static struct bench_spread spread_of(double *values, uint32_t count)
+struct bench_spread bench_spread_of(double *values, uint32_t count)
 {
     qsort(values, count, sizeof(*values), compare_doubles);
     return (struct bench_spread){
@@ -61,7 +61,7 @@ int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_
         for (uint32_t i = 0; i < row->pair_count; i++) {
             values[i] = value_of(&row->pairs[i], (enum measure)m, (double)tensor_bytes);
         }
-        spreads[m] = spread_of(values, row->pair_count);
+        spreads[m] = bench_spread_of(values, row->pair_count);
     }
     row->percent = spreads[MEASURE_PERCENT];
     row->gb_per_s = spreads[MEASURE_LOAD].median;

@@ -12,6 +12,7 @@ enum command_exit {
 
 struct command {
     const char *name;
+    const char *alias;   /* another name for it; NULL: none */
     const char *summary; /* one line, for `wload --help` */
     /* argv[0] is the command's name.  Returns enum command_exit. */
     int (*run)(int argc, const char **argv);
@@ -20,8 +21,12 @@ struct command {
 extern const struct command command_bench;
 extern const struct command command_compare;
 extern const struct command command_doctor;
+extern const struct command command_fetch;
 extern const struct command command_inspect;
 extern const struct command command_load;
+extern const struct command command_resolve;
+extern const struct command command_serve;
 extern const struct command command_synth;
+extern const struct command command_verify;
 
 #endif /* WLOAD_COMMAND_H */

@@ -8,16 +8,22 @@
 #include "base/base.h"
 #include "bench/bench.h"
 #include "bench/command.h"
+#include "bench/interrupt.h"
 #include "bench/options.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
-#define DEFAULT_RUNS 7
-#define RUNS_MAX     10000
+#define DEFAULT_RUNS        7
+#define RUNS_MAX            10000
+#define DEFAULT_CONNECTIONS 16
+#define CONNECTIONS_MAX     256
 
 /* As given, all text. */
 struct words {
-    char *runs, *json, *device, *reader, *io, *chunk, *staging, *queue_depth, *variant, *only;
-    char *seed;
+    char *runs, *json, *device, *reader, *io, *chunk, *staging, *queue_depth, *seed;
+    char *connections;
+    char **only;
+    struct snapshot_words snapshot;
     int verbosity;
 };
 
@@ -49,6 +55,7 @@ static int take_sizes(const struct words *words, struct wload_job_options *job)
 static int take(const struct words *words, struct bench_settings *settings)
 {
     uint64_t runs = DEFAULT_RUNS;
+    uint64_t connections = DEFAULT_CONNECTIONS;
 
     if (words->runs && (!options_whole(words->runs, RUNS_MAX, &runs) || runs == 0)) {
         return refuse("--runs", words->runs, "not a number from 1 to 10000");
@@ -66,9 +73,13 @@ static int take(const struct words *words, struct bench_settings *settings)
     if (words->io && !options_io(words->io, &settings->job.io_policy)) {
         return refuse("--io", words->io, "not auto, direct or buffered");
     }
+    if (words->connections &&
+        (!options_whole(words->connections, CONNECTIONS_MAX, &connections) || connections == 0)) {
+        return refuse("--max-workers", words->connections, "not a number from 1 to 256");
+    }
     settings->run_count = (uint32_t)runs;
-    settings->variant = words->variant;
-    settings->only = words->only;
+    settings->connection_count = (uint32_t)connections;
+    settings->only = (const char *const *)words->only;
     return take_sizes(words, &settings->job);
 }
 
@@ -113,12 +124,13 @@ static int run_bench(struct bench_settings *settings, const struct words *words)
     if (bench_run(settings, &report, &err) < 0) {
         rc = text_fail(&err);
     } else if (report.row_count == 0) {
-        rc = refuse("--only", words->only, "no such row");
+        rc = refuse("--only", words->only[0], "no such row");
     } else {
         rc = put(&report, words->json);
     }
     bench_report_clear(&report);
     wload_context_free(settings->context);
+    interrupt_end();
     return rc;
 }
 
@@ -139,9 +151,16 @@ static int run(int argc, const char **argv)
         {"staging", 0, POPT_ARG_STRING, &words.staging, 0, "Bytes of the ring at most (256M)",
          "SIZE"},
         {"queue-depth", 0, POPT_ARG_STRING, &words.queue_depth, 0, "Reads in flight (8)", "N"},
-        {"variant", 0, POPT_ARG_STRING, &words.variant, 0, "The files of this variant", "NAME"},
-        {"only", 0, POPT_ARG_STRING, &words.only, 0, "The rows whose name matches, as 'host*'",
-         "GLOB"},
+        SNAPSHOT_VARIANT(&words.snapshot),
+        SNAPSHOT_REVISION(&words.snapshot),
+        SNAPSHOT_SUBFOLDER(&words.snapshot),
+        SNAPSHOT_CACHE_DIR(&words.snapshot),
+        SNAPSHOT_TOKEN(&words.snapshot),
+        SNAPSHOT_OFFLINE(&words.snapshot),
+        {"max-workers", 0, POPT_ARG_STRING, &words.connections, 0, "Connections of a download; 16",
+         "N"},
+        {"only", 0, POPT_ARG_ARGV, &words.only, 0,
+         "The rows whose name matches, as 'host*'; may be given again", "GLOB"},
         {"seed", 0, POPT_ARG_STRING, &words.seed, 0, "Of the order within pairs", "N"},
         {"verbose", 'v', POPT_ARG_NONE, &words.verbosity, 0,
          "Say what is decided; twice: each step", NULL},
@@ -153,6 +172,9 @@ static int run(int argc, const char **argv)
 
     if (rc == 0) {
         rc = take(&words, &settings);
+    }
+    if (rc == 0) {
+        rc = snapshot_read_words("bench", &words.snapshot, WLOAD_NETWORK_AUTO, &settings.snapshot);
     }
     if (rc == 0) {
         settings.spec = options.operands[0];

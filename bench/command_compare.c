@@ -5,6 +5,7 @@
  * Percent of roof and not GB/s: a slower disk on the day of the second report is
  * no regression of the loader.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,10 @@
 #include "bench/options.h"
 #include "bench/text.h"
 
-#define REPORT_BYTES_MAX  (64 << 20)
-#define FAIL_OVER_PERCENT 5.0
-#define FAIL_PERCENT_MAX  100.0
+#define REPORT_BYTES_MAX   (64 << 20)
+#define FAIL_OVER_PERCENT  5.0
+#define FAIL_PERCENT_MAX   100.0
+#define TIME_CHANGE_MIN_MS 1.0
 
 struct settings {
     const char *base_path;
@@ -31,8 +33,10 @@ struct settings {
 /* A row's figures in one report. */
 struct figures {
     bool is_measured; /* else the row is missing or absent */
+    bool is_time;     /* then it has only milliseconds */
     double percent;
     double gb_per_s;
+    double milliseconds;
 };
 
 enum verdict {
@@ -62,7 +66,7 @@ static bool read_number(const cJSON *object, const char *name, double *out)
 static bool read_row(const cJSON *row, struct figures *out)
 {
     const cJSON *name = cJSON_IsObject(row) ? wl_json_member(row, "name") : NULL;
-    const cJSON *percent;
+    const cJSON *percent, *milliseconds;
 
     *out = (struct figures){0};
     if (!name || !cJSON_IsString(name)) {
@@ -70,6 +74,12 @@ static bool read_row(const cJSON *row, struct figures *out)
     }
     if (cJSON_IsString(wl_json_member(row, "absent"))) {
         return true;
+    }
+    milliseconds = wl_json_member(row, "milliseconds");
+    if (milliseconds) {
+        out->is_time = true;
+        out->is_measured = read_number(milliseconds, "median", &out->milliseconds);
+        return out->is_measured;
     }
     percent = wl_json_member(row, "percent_of_roof");
     out->is_measured = percent && read_number(percent, "median", &out->percent) &&
@@ -124,9 +134,15 @@ static const cJSON *find_row(const cJSON *rows, const char *name)
 
 /* ---- Comparing ------------------------------------------------------------------- */
 
+/* What of a row is compared. */
+static double figure_of(const struct figures *figures)
+{
+    return figures->is_time ? figures->milliseconds : figures->percent;
+}
+
 static double change_percent(const struct figures *base, const struct figures *new)
 {
-    return base->percent > 0 ? (new->percent / base->percent - 1) * 100 : 0;
+    return figure_of(base) > 0 ? (figure_of(new) / figure_of(base) - 1) * 100 : 0;
 }
 
 static enum verdict judge(const struct figures *base, const struct figures *new,
@@ -137,8 +153,12 @@ static enum verdict judge(const struct figures *base, const struct figures *new,
     if (!base->is_measured) {
         return VERDICT_NEW;
     }
-    if (!new->is_measured) {
+    if (!new->is_measured || new->is_time != base->is_time) {
         return VERDICT_MISSING;
+    }
+    if (base->is_time) {
+        /* Less is better, and what a machine's mood may do is no change. */
+        change = fabs(new->milliseconds - base->milliseconds) < TIME_CHANGE_MIN_MS ? 0 : -change;
     }
     if (change < -fail_over_percent) {
         return VERDICT_REGRESSION;
@@ -165,11 +185,15 @@ static void put_line(const char *name, const struct figures *base, const struct 
     }
     text_put_escaped(stdout, name);
     (void)printf("%*s", strlen(name) < 17 ? (int)(17 - strlen(name)) : 1, "");
-    put_figure(base->is_measured, base->percent);
-    put_figure(new->is_measured, new->percent);
+    put_figure(base->is_measured, figure_of(base));
+    put_figure(new->is_measured, figure_of(new));
     (void)printf(" %8s ", change);
-    put_figure(base->is_measured, base->gb_per_s);
-    put_figure(new->is_measured, new->gb_per_s);
+    if (base->is_time || new->is_time) {
+        (void)printf(" %8s %8s", "ms", "");
+    } else {
+        put_figure(base->is_measured, base->gb_per_s);
+        put_figure(new->is_measured, new->gb_per_s);
+    }
     (void)printf("  %s\n", verdict_names[verdict]);
 }
 
@@ -182,6 +206,10 @@ static void add_figures(cJSON *object, const char *name, const struct figures *f
         return;
     }
     item = cJSON_AddObjectToObject(object, name);
+    if (figures->is_time) {
+        (void)cJSON_AddNumberToObject(item, "milliseconds", figures->milliseconds);
+        return;
+    }
     (void)cJSON_AddNumberToObject(item, "percent_of_roof", figures->percent);
     (void)cJSON_AddNumberToObject(item, "gb_per_s", figures->gb_per_s);
 }

@@ -8,7 +8,9 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "bench/command.h"
+#include "bench/interrupt.h"
 #include "bench/options.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
 #define SHAPE_BYTES_MAX (WL_RANK_MAX * 18u + 3u) /* of one dimension: 2^53 and a comma */
@@ -16,7 +18,7 @@
 
 struct request {
     const char *spec;
-    const char *variant;
+    struct wload_snapshot_options snapshot;
     char **patterns; /* NULL: all tensors */
     bool is_json;
 };
@@ -270,14 +272,12 @@ static int report_text(const struct choice *choice)
 
 static int inspect(const struct request *request, struct wload_context *context)
 {
-    const struct wload_model_options model_options = {
-        .struct_size = sizeof(model_options),
-        .variant = request->variant,
-    };
     struct wload_model *model = NULL;
     struct choice choice = {0};
     struct wload_error err;
-    int rc = wload_model_open(context, request->spec, &model_options, &model, &err);
+    /* Headers are had without the weights: nothing to keep. */
+    const struct wload_fetch_options unkept = {.struct_size = sizeof(unkept), .is_unkept = 1};
+    int rc = snapshot_open_model(context, request->spec, &request->snapshot, &unkept, &model, &err);
 
     if (rc == WLOAD_OK) {
         choice.model = model;
@@ -290,20 +290,25 @@ static int inspect(const struct request *request, struct wload_context *context)
     }
     free(choice.is_chosen);
     wload_model_free(model);
+    interrupt_end();
     return rc;
 }
 
 static int run(int argc, const char **argv)
 {
     struct request request = {0};
-    char *variant = NULL;
+    struct snapshot_words words = {0};
     int verbosity = 0;
     int is_json = 0;
     const struct poptOption table[] = {
         {"tensor", '\0', POPT_ARG_ARGV, &request.patterns, 0,
          "Only tensors of this name or glob; may be given again", "GLOB"},
-        {"variant", '\0', POPT_ARG_STRING, &variant, 0,
-         "The files of this variant, for example fp16", "NAME"},
+        SNAPSHOT_VARIANT(&words),
+        SNAPSHOT_REVISION(&words),
+        SNAPSHOT_SUBFOLDER(&words),
+        SNAPSHOT_CACHE_DIR(&words),
+        SNAPSHOT_TOKEN(&words),
+        SNAPSHOT_OFFLINE(&words),
         {"json", '\0', POPT_ARG_NONE, &is_json, 0, "Report as one JSON object", NULL},
         {"verbose", 'v', POPT_ARG_NONE, &verbosity, 0,
          "Say on stderr what was decided; -vv each step", NULL},
@@ -314,8 +319,10 @@ static int run(int argc, const char **argv)
     int rc = options_parse(&options, argc, argv, table, "[OPTION...] SPEC", 1, 1);
 
     if (rc == COMMAND_DONE) {
+        rc = snapshot_read_words("inspect", &words, WLOAD_NETWORK_AUTO, &request.snapshot);
+    }
+    if (rc == COMMAND_DONE) {
         request.spec = options.operands[0];
-        request.variant = variant;
         request.is_json = is_json != 0;
         context = options_context(verbosity, 0);
         rc = context ? inspect(&request, context) : COMMAND_FAILED;

@@ -6,11 +6,13 @@
 #include "bench/interrupt.h"
 #include "bench/load.h"
 #include "bench/options.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
-#define RUNS_MAX      1000000u
-#define TRACE_EVENTS  (1u << 17) /* the newest; two for each chunk */
-#define CHUNK_DEFAULT (8u << 20)
+#define RUNS_MAX        1000000u
+#define CONNECTIONS_MAX 256u
+#define TRACE_EVENTS    (1u << 17) /* the newest; two for each chunk */
+#define CHUNK_DEFAULT   (8u << 20)
 
 /* The options as popt gives them. */
 struct words {
@@ -22,8 +24,11 @@ struct words {
     char *queue_depth;
     char *repeat;
     char *trace;
-    char *variant;
+    char *max_workers;
     char **patterns;
+    struct snapshot_words snapshot;
+    int is_unkept;
+    int is_weights_only;
     int drops_cache;
     int has_digests;
     int is_json;
@@ -71,6 +76,7 @@ static int read_sizes(const struct words *words, struct wload_job_options *job)
 static int read_words(const struct words *words, struct load_request *request)
 {
     struct wload_job_options *job = &request->job;
+    uint64_t connections = 0;
     uint64_t runs = 1;
 
     if (words->device &&
@@ -86,6 +92,10 @@ static int read_words(const struct words *words, struct load_request *request)
     if (words->repeat && (!options_whole(words->repeat, RUNS_MAX, &runs) || runs == 0)) {
         return refuse("--repeat", words->repeat, "not a number from 1 to 1000000");
     }
+    if (words->max_workers &&
+        (!options_whole(words->max_workers, CONNECTIONS_MAX, &connections) || connections == 0)) {
+        return refuse("--max-workers", words->max_workers, "not a number from 1 to 256");
+    }
     if (words->has_digests && request->is_sink) {
         return refuse("--device", words->device, "keeps nothing to compute --digest from");
     }
@@ -93,7 +103,8 @@ static int read_words(const struct words *words, struct load_request *request)
         job->pattern_count++;
     }
     job->patterns = (const char *const *)words->patterns;
-    request->variant = words->variant;
+    request->fetch.connection_count = (uint32_t)connections;
+    request->fetch.is_unkept = words->is_unkept != 0;
     request->trace_path = words->trace;
     request->has_digests = words->has_digests != 0;
     request->drops_cache = words->drops_cache != 0;
@@ -124,6 +135,10 @@ static int load(struct load_request *request, int verbosity)
     if (load_run(request, &result, &err) < 0) {
         fail(&err, verbosity);
     } else {
+        if (result.cache_note[0] != '\0') {
+            (void)text_fail_plainly("warning: the cache is off for this load: %s",
+                                    result.cache_note);
+        }
         rc = load_report(request, &result);
     }
     load_clear(&result);
@@ -134,7 +149,8 @@ static int load(struct load_request *request, int verbosity)
 
 static int run(int argc, const char **argv)
 {
-    struct load_request request = {.job = {.struct_size = sizeof(request.job)}};
+    struct load_request request = {.fetch = {.struct_size = sizeof(request.fetch)},
+                                   .job = {.struct_size = sizeof(request.job)}};
     struct words words = {0};
     const struct poptOption table[] = {
         {"device", '\0', POPT_ARG_STRING, &words.device, 0,
@@ -150,8 +166,18 @@ static int run(int argc, const char **argv)
         {"queue-depth", '\0', POPT_ARG_STRING, &words.queue_depth, 0, "Reads in flight; 8", "N"},
         {"tensor", '\0', POPT_ARG_ARGV, &words.patterns, 0,
          "Only tensors of this name or glob; may be given again", "GLOB"},
-        {"variant", '\0', POPT_ARG_STRING, &words.variant, 0,
-         "The files of this variant, for example fp16", "NAME"},
+        SNAPSHOT_VARIANT(&words.snapshot),
+        SNAPSHOT_REVISION(&words.snapshot),
+        SNAPSHOT_SUBFOLDER(&words.snapshot),
+        SNAPSHOT_CACHE_DIR(&words.snapshot),
+        SNAPSHOT_TOKEN(&words.snapshot),
+        SNAPSHOT_OFFLINE(&words.snapshot),
+        {"no-cache", '\0', POPT_ARG_NONE, &words.is_unkept, 0,
+         "Leave nothing of what is downloaded on this machine", NULL},
+        {"weights-only", '\0', POPT_ARG_NONE, &words.is_weights_only, 0,
+         "Download no small files beside the weights", NULL},
+        {"max-workers", '\0', POPT_ARG_STRING, &words.max_workers, 0,
+         "Connections at once, 1 to 256; 16", "N"},
         {"drop-cache", '\0', POPT_ARG_NONE, &words.drops_cache, 0,
          "Evict the model from the page cache before each run", NULL},
         {"digest", '\0', POPT_ARG_NONE, &words.has_digests, 0,
@@ -172,6 +198,10 @@ static int run(int argc, const char **argv)
         rc = read_words(&words, &request);
     }
     if (rc == COMMAND_DONE) {
+        rc = snapshot_read_words("load", &words.snapshot, WLOAD_NETWORK_AUTO, &request.snapshot);
+    }
+    if (rc == COMMAND_DONE) {
+        request.snapshot.scope = words.is_weights_only ? WLOAD_SCOPE_WEIGHTS : WLOAD_SCOPE_LOAD;
         request.spec = options.operands[0];
         rc = load(&request, words.verbosity);
     }

@@ -16,11 +16,12 @@
 
 struct load_request {
     const char *spec;
-    const char *variant;    /* NULL: the plain one */
     const char *trace_path; /* NULL: no trace */
     struct wload_context *context;
-    struct wload_job_options job; /* all but the destination */
-    bool is_sink;                 /* --device null */
+    struct wload_snapshot_options snapshot; /* the variant, and where a model that is named is */
+    struct wload_fetch_options fetch;       /* how what is not on this machine comes */
+    struct wload_job_options job;           /* all but the destination */
+    bool is_sink;                           /* --device null */
     bool has_digests;
     bool drops_cache;
     bool is_json;
@@ -37,6 +38,7 @@ struct load_result {
     struct wload_stats stats; /* its notes have died with the job; these are copies: */
     char *reader_note;
     char *io_note;
+    char *cache_note;
     struct load_times *times;
     size_t run_count;
     uint64_t peak_rss_bytes;

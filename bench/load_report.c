@@ -74,8 +74,8 @@ static int report_json(const struct load_request *request, const struct load_res
     cJSON *json = cJSON_CreateObject();
 
     text_add_string(json, "spec", request->spec);
-    if (request->variant) {
-        text_add_string(json, "variant", request->variant);
+    if (request->snapshot.variant) {
+        text_add_string(json, "variant", request->snapshot.variant);
     } else {
         (void)cJSON_AddNullToObject(json, "variant");
     }
@@ -90,6 +90,8 @@ static int report_json(const struct load_request *request, const struct load_res
     (void)cJSON_AddStringToObject(json, "reader_note", result->reader_note);
     add_io(json, stats);
     (void)cJSON_AddStringToObject(json, "io_note", result->io_note);
+    add_number(json, "network_bytes", stats->network_bytes);
+    text_add_string(json, "cache_note", result->cache_note);
     add_number(json, "resident_bytes_before", stats->resident_bytes);
     add_number(json, "straight_bytes", stats->straight_bytes);
     add_number(json, "staging_bytes", stats->staging_bytes);
@@ -160,6 +162,9 @@ static int report_text(const struct load_request *request, const struct load_res
     put_size("  io        ", stats->direct_bytes, " direct, ");
     put_size("", stats->buffered_bytes, " buffered");
     put_note(result->io_note);
+    if (stats->network_bytes > 0) {
+        put_size("  network   ", stats->network_bytes, " received\n");
+    }
     put_size("  resident  ", stats->resident_bytes, " in the page cache before\n");
     put_size("  memory    ", stats->staging_bytes, " staging, ");
     put_size("", result->peak_rss_bytes, " resident at most\n");

@@ -11,6 +11,7 @@
 #include "base/pagecache.h"
 #include "bench/interrupt.h"
 #include "bench/load.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
 #define STEP_MS 100 /* ten lines of progress a second; a signal is noticed as soon */
@@ -41,8 +42,8 @@ static int evict_file(const char *path, struct wload_error *err)
     int fd = wl_file_open(path, 0, &identity, err);
     int rc;
 
-    if (fd < 0) {
-        return fd;
+    if (fd < 0) { /* a file that is still to come is not in the page cache either */
+        return fd == WLOAD_ERR_NOT_FOUND ? WLOAD_OK : fd;
     }
     rc = wl_pagecache_evict(fd);
     (void)close(fd);
@@ -104,7 +105,8 @@ static int keep_stats(const struct wload_job *job, struct load_result *result,
     wload_job_stats(job, &result->stats);
     result->reader_note = strdup(result->stats.reader_note);
     result->io_note = strdup(result->stats.io_note);
-    return result->reader_note && result->io_note
+    result->cache_note = strdup(result->stats.cache_note);
+    return result->reader_note && result->io_note && result->cache_note
                ? WLOAD_OK
                : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the report");
 }
@@ -128,16 +130,13 @@ static int prepare_landed(const struct load_request *request, struct load_result
 static int start_job(const struct load_request *request, struct load_result *result,
                      struct wload_job **job, struct wload_error *err)
 {
-    const struct wload_model_options model_options = {
-        .struct_size = sizeof(model_options),
-        .variant = request->variant,
-    };
     struct wload_job_options options = request->job;
     int rc;
 
     wload_model_free(result->model);
     result->model = NULL;
-    rc = wload_model_open(request->context, request->spec, &model_options, &result->model, err);
+    rc = snapshot_open_model(request->context, request->spec, &request->snapshot, &request->fetch,
+                             &result->model, err);
     if (rc == WLOAD_OK && !request->is_sink && !result->arena) {
         rc = wload_arena_new(request->context, (enum wload_device_kind)options.device_kind,
                              options.device_index, &result->arena, err);
@@ -155,7 +154,7 @@ static int start_job(const struct load_request *request, struct load_result *res
     return wload_job_start(result->model, &options, job, err);
 }
 
-static int run_once(const struct load_request *request, struct load_result *result,
+static int try_once(const struct load_request *request, struct load_result *result,
                     struct wload_error *err)
 {
     struct load_times *times = &result->times[result->run_count];
@@ -179,6 +178,15 @@ static int run_once(const struct load_request *request, struct load_result *resu
         result->run_count++;
     }
     return rc;
+}
+
+/* Content that came from a network and was wrong is not kept: once more, from the start. */
+static int run_once(const struct load_request *request, struct load_result *result,
+                    struct wload_error *err)
+{
+    int rc = try_once(request, result, err);
+
+    return rc == WLOAD_ERR_CHECKSUM ? try_once(request, result, err) : rc;
 }
 
 /* ---- All runs --------------------------------------------------------------------- */
@@ -210,10 +218,6 @@ static uint64_t peak_rss_bytes(void)
 int load_run(const struct load_request *request, struct load_result *result,
              struct wload_error *err)
 {
-    const struct wload_model_options model_options = {
-        .struct_size = sizeof(model_options),
-        .variant = request->variant,
-    };
     struct wload_model *evicted = NULL;
     int rc = WLOAD_OK;
 
@@ -223,7 +227,8 @@ int load_run(const struct load_request *request, struct load_result *result,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %zu runs", request->run_count);
     }
     if (request->drops_cache) {
-        rc = wload_model_open(NULL, request->spec, &model_options, &evicted, err);
+        rc = snapshot_open_model(NULL, request->spec, &request->snapshot, &request->fetch, &evicted,
+                                 err);
     }
     if (rc == WLOAD_OK) {
         rc = run_all(request, evicted, result, err);
@@ -248,4 +253,5 @@ void load_clear(struct load_result *result)
     free(result->landed);
     free(result->reader_note);
     free(result->io_note);
+    free(result->cache_note);
 }

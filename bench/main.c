@@ -11,8 +11,8 @@
 #include "bench/text.h"
 
 static const struct command *const commands[] = {
-    &command_load,    &command_inspect, &command_bench,
-    &command_compare, &command_synth,   &command_doctor,
+    &command_load,  &command_inspect, &command_fetch,   &command_resolve, &command_verify,
+    &command_serve, &command_bench,   &command_compare, &command_synth,   &command_doctor,
 };
 
 /*
@@ -45,7 +45,9 @@ static void raise_descriptor_limit(void)
 static const struct command *find_command(const char *name)
 {
     for (size_t i = 0; i < WL_COUNT_OF(commands); i++) {
-        if (strcmp(commands[i]->name, name) == 0) {
+        const char *alias = commands[i]->alias;
+
+        if (strcmp(commands[i]->name, name) == 0 || (alias && strcmp(alias, name) == 0)) {
             return commands[i];
         }
     }
@@ -63,7 +65,7 @@ static int refuse(const char *what, const char *name)
 static int print_help(void)
 {
     (void)puts("Usage: wload COMMAND [OPTION...] [OPERAND...]\n"
-               "Bring model weights from disk into host or GPU memory.\n\n"
+               "Bring model weights from disk or a hub into host or GPU memory.\n\n"
                "Commands:");
     for (size_t i = 0; i < WL_COUNT_OF(commands); i++) {
         (void)printf("  %-9s%s\n", commands[i]->name, commands[i]->summary);

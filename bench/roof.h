@@ -9,6 +9,7 @@
  *   ROOF_COPY_TOUCHED  the same into touched memory of the model's size
  *   ROOF_COPY_FRESH    the same into fresh memory of the model's size
  *   roof_bus_*         from pinned memory to a GPU, by the driver alone
+ *   roof_net_*         plain GETs of a snapshot's files by several connections, bytes dropped
  *
  * The clock of a roof holds reads and copies only: buffers, rings and descriptors are ready
  * before.  Fresh memory is mapped and faulted in inside the clock, as a load has to.  Where there
@@ -174,5 +175,15 @@ void roof_bus_close(struct roof_bus *bus);
 /* Copy about `size_bytes` in blocks and give the time that `size_bytes` takes. */
 int roof_bus_measure(struct roof_bus *bus, uint64_t size_bytes, struct roof_figure *out,
                      struct wload_error *err);
+
+/* From a hub, by libcurl alone. */
+struct roof_net;
+
+/* The token, which may be NULL, goes to the origin of the files' addresses alone. */
+int roof_net_open(const struct wload_snapshot *snapshot, const char *token,
+                  uint32_t connection_count, struct roof_net **out, struct wload_error *err);
+void roof_net_close(struct roof_net *net);
+/* Download all files; redirects are followed before the clock starts. */
+int roof_net_measure(struct roof_net *net, struct roof_figure *out, struct wload_error *err);
 
 #endif /* WLOAD_ROOF_H */

@@ -85,6 +85,15 @@ const char *text_size(uint64_t bytes, char out[TEXT_SIZE_BYTES])
     return out;
 }
 
+const char *text_speed(double bytes_per_s, char out[TEXT_SIZE_BYTES])
+{
+    bool is_fast = bytes_per_s >= 1e9;
+
+    (void)snprintf(out, TEXT_SIZE_BYTES, is_fast ? "%.2f GB/s" : "%.1f MB/s",
+                   bytes_per_s / (is_fast ? 1e9 : 1e6));
+    return out;
+}
+
 int text_fail(const struct wload_error *err)
 {
     return text_fail_plainly("%s", err->message);

@@ -17,6 +17,9 @@ void text_put_escaped(FILE *out, const char *text);
 /* "4.00 GiB", "512 B". */
 const char *text_size(uint64_t bytes, char out[TEXT_SIZE_BYTES]);
 
+/* "1.23 GB/s", "45.6 MB/s": powers of 1000. */
+const char *text_speed(double bytes_per_s, char out[TEXT_SIZE_BYTES]);
+
 /* "wload: MESSAGE" in one line on stderr.  Returns COMMAND_FAILED. */
 int text_fail(const struct wload_error *err);
 __attribute__((format(printf, 1, 2))) int text_fail_plainly(const char *fmt, ...);

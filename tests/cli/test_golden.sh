@@ -49,6 +49,23 @@ ln -s /dev/zero shard_device/b.safetensors
 cp -r sharded truncated
 truncate -s -1 truncated/model-00002-of-00002.safetensors
 
+# A cache of the hub: one snapshot that is whole, and one with a damaged file.
+unset "${!HF_@}" WLOAD_CACHE AIM_CACHE_PATH
+commit=0123456789abcdef0123456789abcdef01234567
+for repo in models--org--good models--org--bad; do
+    mkdir -p cache/$repo/{blobs,refs} cache/$repo/snapshots/$commit
+    printf %s $commit >cache/$repo/refs/main
+    for name in model.safetensors config.json; do
+        case $name in
+            *.json) hash=9e26dfeeb6e641a33dae4961196235bdb965b21b && printf '{}' >blob ;;
+            *) hash=$(sha256sum llama/$name) && hash=${hash%% *} && cp llama/$name blob ;;
+        esac
+        mv blob cache/$repo/blobs/"$hash"
+        ln -s ../../blobs/"$hash" cache/$repo/snapshots/$commit/$name
+    done
+done
+printf '[]' >cache/models--org--bad/snapshots/$commit/config.json
+
 # same WHAT EXPECTED ACTUAL: line by line, the expected ones literal or patterns.
 same() {
     local expected=() actual=() i

@@ -41,7 +41,7 @@ expect 1 --reader auto uring pread
 expect 2 --reader '' io_uring
 
 manual=$(sed 's/\\-/-/g' "$WLOAD_SOURCE/docs/wload.1")
-for command in load inspect bench compare synth doctor; do
+for command in load inspect fetch resolve verify bench compare synth doctor; do
     options=$("$WLOAD" "$command" --help | grep -o -- '--[a-z-]*' | sort -u)
     [ "$(wc -w <<<"$options")" -gt 1 ]
     for option in $options; do

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "bench/command.h"
+#include "bench/options.h"
+#include "bench/snapshot.h"
+#include "bench/text.h"
+
+struct request {
+    struct wload_context *context;
+    const char *spec;
+    struct wload_snapshot_options snapshot;
+    bool is_dry;
+    bool is_json;
+};
+
+static int report_json(const struct request *request, const struct wload_snapshot *snapshot)
+{
+    cJSON *json = snapshot_json(request->spec, snapshot);
+    cJSON *places;
+
+    snapshot_add_missing(json, snapshot, false);
+    places = cJSON_AddArrayToObject(json, "places");
+    for (uint32_t i = 0; i < snapshot->place_count; i++) {
+        cJSON *place = cJSON_CreateObject();
+
+        text_add_string(place, "path", snapshot->places[i].path);
+        text_add_string(place, "finding", snapshot->places[i].finding);
+        (void)cJSON_AddItemToArray(places, place);
+    }
+    return text_put_json(json);
+}
+
+static int report_text(const struct request *request, const struct wload_snapshot *snapshot)
+{
+    if (request->is_dry) {
+        snapshot_put_missing(snapshot, false);
+    } else {
+        text_put_escaped(stdout, snapshot->path);
+        (void)fputc('\n', stdout);
+    }
+    return text_finish();
+}
+
+/* One line that says what is not here, and what would bring it. */
+static int tell_missing(const struct request *request, const struct wload_snapshot *snapshot)
+{
+    const char *revision = request->snapshot.revision;
+    const char *option = revision ? " --revision " : "";
+    char size[TEXT_SIZE_BYTES];
+
+    revision = revision ? revision : "";
+    if (snapshot->origin[0] == '\0') {
+        return text_fail_plainly("'%s' is not on this machine; 'wload fetch%s%s %s' would bring it",
+                                 request->spec, option, revision, request->spec);
+    }
+    return text_fail_plainly("'%s': %" PRIu32 " of %" PRIu32 " files, %s, are not on this machine; "
+                             "'wload fetch%s%s %s' would bring them",
+                             request->spec, snapshot->missing_count, snapshot->file_count,
+                             text_size(snapshot->missing_bytes, size), option, revision,
+                             request->spec);
+}
+
+static int resolve(const struct request *request)
+{
+    struct wload_snapshot *snapshot = NULL;
+    struct wload_error err;
+    bool is_answered;
+    int rc = COMMAND_DONE;
+
+    if (wload_snapshot_open(request->context, request->spec, &request->snapshot, &snapshot, &err) <
+        0) {
+        return text_fail(&err);
+    }
+    is_answered = snapshot->origin[0] != '\0' && (request->is_dry || snapshot->missing_count == 0);
+    if (request->is_json) {
+        rc = report_json(request, snapshot);
+    } else if (is_answered) {
+        rc = report_text(request, snapshot);
+    }
+    if (rc == COMMAND_DONE && !is_answered) {
+        rc = tell_missing(request, snapshot);
+    }
+    wload_snapshot_free(snapshot);
+    return rc;
+}
+
+static int run(int argc, const char **argv)
+{
+    struct request request = {0};
+    struct snapshot_words words = {0};
+    int is_dry = 0;
+    int is_json = 0;
+    int verbosity = 0;
+    const struct poptOption table[] = {
+        SNAPSHOT_REVISION(&words),
+        SNAPSHOT_SUBFOLDER(&words),
+        SNAPSHOT_INCLUDE(&words),
+        SNAPSHOT_EXCLUDE(&words),
+        SNAPSHOT_VARIANT(&words),
+        SNAPSHOT_CACHE_DIR(&words),
+        SNAPSHOT_LOCAL_DIR(&words),
+        {"dry-run", '\0', POPT_ARG_NONE, &is_dry, 0,
+         "Ask the hub, and tell what would be downloaded", NULL},
+        SNAPSHOT_TOKEN(&words),
+        SNAPSHOT_OFFLINE(&words),
+        {"json", '\0', POPT_ARG_NONE, &is_json, 0,
+         "Report as one JSON object, places looked at too", NULL},
+        {"verbose", 'v', POPT_ARG_NONE, &verbosity, 0,
+         "Say on stderr where was looked; -vv each step", NULL},
+        POPT_TABLEEND,
+    };
+    struct options options;
+    int rc = options_parse(&options, argc, argv, table, "[OPTION...] SPEC", 1, 1);
+
+    if (rc == COMMAND_DONE) {
+        rc = snapshot_read_words(
+            "resolve", &words, is_dry ? WLOAD_NETWORK_FIRST : WLOAD_NETWORK_OFF, &request.snapshot);
+    }
+    if (rc == COMMAND_DONE) {
+        request.spec = options.operands[0];
+        request.snapshot.scope = WLOAD_SCOPE_LOAD;
+        request.is_dry = is_dry != 0;
+        request.is_json = is_json != 0;
+        request.context = options_context(verbosity, 0);
+        rc = request.context ? resolve(&request) : COMMAND_FAILED;
+        wload_context_free(request.context);
+    }
+    options_clear(&options);
+    return rc;
+}
+
+const struct command command_resolve = {
+    .name = "resolve",
+    .summary = "Print where a model is on this machine, or what is missing of it",
+    .run = run,
+};

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/sys.h"
+#include "bench/serve_http.h"
+#include "bench/text.h"
+
+#define HEADER_BYTES_MAX (32u << 10)
+#define HOST_BYTES_MAX   255u
+#define PATHS_MAX        100000u
+#define SCHEME           "Bearer "
+
+/* ---- Headers and refusals -------------------------------------------------------- */
+
+const char *serve_header(const struct serve_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+void serve_add_header(struct serve_reply *reply, const char *name, const char *fmt, ...)
+{
+    char value[HEADER_BYTES_MAX];
+    va_list ap;
+    int size;
+
+    va_start(ap, fmt);
+    size = vsnprintf(value, sizeof(value), fmt, ap);
+    va_end(ap);
+    if (reply->response && (size < 0 || (size_t)size >= sizeof(value) ||
+                            MHD_add_response_header(reply->response, name, value) != MHD_YES)) {
+        MHD_destroy_response(reply->response);
+        reply->response = NULL;
+    }
+}
+
+/* An answer in JSON; frees it. */
+static struct serve_reply send_json(unsigned status, cJSON *json)
+{
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    struct serve_reply reply = {.status = status};
+
+    cJSON_Delete(json);
+    if (text) {
+        reply.body_bytes = strlen(text);
+        reply.response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    }
+    if (!reply.response) {
+        free(text);
+    }
+    serve_add_header(&reply, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json; charset=utf-8");
+    return reply;
+}
+
+struct serve_reply serve_refuse(unsigned status, const char *code, const char *message,
+                                const char *commit)
+{
+    cJSON *json = cJSON_CreateObject();
+    struct serve_reply reply;
+
+    (void)cJSON_AddStringToObject(json, "error", message);
+    reply = send_json(status, json);
+    serve_add_header(&reply, "X-Error-Message", "%s", message);
+    if (code) {
+        serve_add_header(&reply, "X-Error-Code", "%s", code);
+    }
+    if (commit) {
+        serve_add_header(&reply, "X-Repo-Commit", "%s", commit);
+    }
+    return reply;
+}
+
+static struct serve_reply refuse_entry(const struct serve_snapshot *snapshot)
+{
+    return serve_refuse(MHD_HTTP_NOT_FOUND, "EntryNotFound", "Entry not found", snapshot->commit);
+}
+
+static struct serve_reply refuse_method(const char *allowed)
+{
+    struct serve_reply reply =
+        serve_refuse(MHD_HTTP_METHOD_NOT_ALLOWED, NULL, "This server is read-only", NULL);
+
+    serve_add_header(&reply, MHD_HTTP_HEADER_ALLOW, "%s", allowed);
+    return reply;
+}
+
+/* What the catalog did not find, or failed at: that is for the eyes of who runs the server. */
+static struct serve_reply refuse_find(int rc, const struct wload_error *err)
+{
+    if (rc == SERVE_NO_REPO) {
+        return serve_refuse(MHD_HTTP_NOT_FOUND, "RepoNotFound", "Repository not found", NULL);
+    }
+    if (rc == SERVE_NO_REVISION) {
+        return serve_refuse(MHD_HTTP_NOT_FOUND, "RevisionNotFound", "Revision not found", NULL);
+    }
+    if (rc == WLOAD_ERR_CANCELED) {
+        return serve_refuse(MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "The server ends", NULL);
+    }
+    if (rc == WLOAD_ERR_NOT_FOUND) {
+        return serve_refuse(MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "The file is being changed", NULL);
+    }
+    flockfile(stderr);
+    (void)text_fail(err);
+    funlockfile(stderr);
+    return serve_refuse(MHD_HTTP_INTERNAL_SERVER_ERROR, NULL,
+                        "The server cannot read its files; its own output says why", NULL);
+}
+
+/* ---- Who may ask ----------------------------------------------------------------- */
+
+/* In a time that only the length of what came tells from. */
+static bool is_equal(const char *given, const char *wanted)
+{
+    size_t wanted_size = strlen(wanted);
+    size_t size = strlen(given);
+    volatile unsigned char difference = size != wanted_size;
+
+    for (size_t i = 0; i < size; i++) {
+        difference |= (unsigned char)(given[i] ^ wanted[i % (wanted_size + 1)]);
+    }
+    return difference == 0;
+}
+
+static bool may_ask(const struct serve_request *request, struct serve_reply *refusal)
+{
+    const char *wanted = request->server->settings->token;
+    const char *given = serve_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+
+    if (!wanted) {
+        return true;
+    }
+    if (given && strncasecmp(given, SCHEME, strlen(SCHEME)) == 0 &&
+        is_equal(given + strlen(SCHEME), wanted)) {
+        return true;
+    }
+    /* Over plain http clients tell what is not theirs to see by this code alone. */
+    *refusal = serve_refuse(
+        MHD_HTTP_UNAUTHORIZED, "RepoNotFound",
+        given ? "Invalid credentials in Authorization header" : "This server wants a token", NULL);
+    serve_add_header(refusal, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    return false;
+}
+
+/* ---- Answers --------------------------------------------------------------------- */
+
+static struct serve_reply send_content(const struct serve_request *request,
+                                       const struct serve_route *route, struct serve_query *query)
+{
+    struct serve_catalog *catalog = request->server->catalog;
+    const struct serve_file *file;
+    struct serve_snapshot *snapshot;
+    struct serve_reply reply;
+    struct wload_error err;
+    int fd = 0;
+
+    for (;;) {
+        int rc = serve_catalog_find(catalog, query, &snapshot, &err);
+
+        if (rc != SERVE_FOUND) {
+            return refuse_find(rc, &err);
+        }
+        file = serve_snapshot_file(snapshot, route->path);
+        fd = file ? serve_snapshot_open(snapshot, file, &err) : 0;
+        if (fd != WLOAD_ERR_NOT_FOUND || query->is_anew) {
+            break;
+        }
+        serve_catalog_release(catalog, snapshot); /* it has changed since it was listed */
+        query->is_anew = true;
+    }
+    if (!file) {
+        reply = refuse_entry(snapshot);
+    } else {
+        reply = fd >= 0 ? serve_send_file(request, snapshot, file, fd) : refuse_find(fd, &err);
+    }
+    serve_catalog_release(catalog, snapshot);
+    return reply;
+}
+
+/* The origin as the client names it, so that it takes it for the same. */
+static const char *origin_of(const struct serve_request *request, char out[HOST_BYTES_MAX + 8])
+{
+    const char *host = serve_header(request, MHD_HTTP_HEADER_HOST);
+    size_t size = host ? strlen(host) : 0;
+
+    if (size == 0 || size > HOST_BYTES_MAX) {
+        return request->server->origin;
+    }
+    for (const char *at = host; *at; at++) {
+        if (!isalnum((unsigned char)*at) && !strchr(".-_:[]", *at)) {
+            return request->server->origin;
+        }
+    }
+    (void)snprintf(out, HOST_BYTES_MAX + 8, "http://%s", host);
+    return out;
+}
+
+static void add_next(struct serve_reply *reply, const struct serve_request *request,
+                     const struct serve_route *route, const char *cursor)
+{
+    char origin[HOST_BYTES_MAX + 8];
+    char *revision = wl_hub_escape(route->revision, false);
+    char *path = wl_hub_escape(route->path, false);
+    char *escaped = wl_hub_escape(cursor, false);
+
+    if (revision && path && escaped) {
+        serve_add_header(reply, MHD_HTTP_HEADER_LINK,
+                         "<%s/api/%ss/%s/tree/%s%s%s?recursive=%s&cursor=%s>; rel=\"next\"",
+                         origin_of(request, origin), wl_hub_kind_name(route->kind), route->repo,
+                         revision, *path ? "/" : "", path, route->is_recursive ? "true" : "false",
+                         escaped);
+    } else if (reply->response) {
+        MHD_destroy_response(reply->response);
+        reply->response = NULL;
+    }
+    wl_sys->free(escaped);
+    wl_sys->free(path);
+    wl_sys->free(revision);
+}
+
+static struct serve_reply send_tree(const struct serve_request *request,
+                                    const struct serve_route *route,
+                                    const struct serve_snapshot *snapshot)
+{
+    struct serve_reply reply;
+    char *next = NULL;
+
+    if (!serve_api_is_folder(snapshot, route->path)) {
+        return refuse_entry(snapshot);
+    }
+    reply = send_json(MHD_HTTP_OK, serve_api_tree(route, snapshot, &next));
+    if (next) {
+        add_next(&reply, request, route, next);
+    }
+    free(next);
+    return reply;
+}
+
+/* The values of "paths" in a form; false: malformed, or no memory. */
+static bool read_form(const char *body, size_t size, char **paths, size_t *count)
+{
+    static const char name[] = "paths=";
+
+    while (size > 0) {
+        const char *end = memchr(body, '&', size);
+        size_t part = end ? (size_t)(end - body) : size;
+
+        if (part >= strlen(name) && memcmp(body, name, strlen(name)) == 0 && *count < PATHS_MAX) {
+            paths[*count] = serve_decode(body + strlen(name), part - strlen(name), true);
+            if (!paths[(*count)++]) {
+                return false;
+            }
+        }
+        body += part + (end != NULL);
+        size -= part + (end != NULL);
+    }
+    return true;
+}
+
+static bool read_json(const char *body, size_t size, char **paths, size_t *count)
+{
+    const cJSON *list;
+    cJSON *json;
+
+    if (wl_json_parse(body, size, "the request", 0, &json, NULL) < 0) {
+        return false;
+    }
+    list = wl_json_member(json, "paths");
+    if (cJSON_IsArray(list)) {
+        wl_json_each (item, list) {
+            if (cJSON_IsString(item) && *count < PATHS_MAX) {
+                paths[*count] = strdup(item->valuestring);
+                *count += paths[*count] != NULL;
+            }
+        }
+    }
+    cJSON_Delete(json);
+    return true;
+}
+
+static struct serve_reply send_paths(const struct serve_request *request,
+                                     const struct serve_snapshot *snapshot)
+{
+    const char *type = serve_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    bool is_json = type && strncasecmp(type, "application/json", strlen("application/json")) == 0;
+    char **paths = calloc(PATHS_MAX, sizeof(*paths));
+    struct serve_reply reply;
+    size_t count = 0;
+
+    if (!paths || request->is_large) {
+        reply = serve_refuse(MHD_HTTP_CONTENT_TOO_LARGE, NULL, "Too many paths", NULL);
+    } else if (is_json ? read_json(request->body, request->body_bytes, paths, &count)
+                       : read_form(request->body, request->body_bytes, paths, &count)) {
+        reply = send_json(MHD_HTTP_OK, serve_api_paths(snapshot, paths, count));
+    } else {
+        reply = serve_refuse(MHD_HTTP_BAD_REQUEST, NULL, "Malformed list of paths", NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        free(paths[i]);
+    }
+    free(paths);
+    return reply;
+}
+
+static struct serve_reply send_refs(const struct serve_request *request,
+                                    const struct serve_route *route)
+{
+    struct wload_error err;
+    cJSON *json;
+    int rc = serve_api_refs(request->server->catalog, route, &json, &err);
+
+    return rc == SERVE_FOUND ? send_json(MHD_HTTP_OK, json) : refuse_find(rc, &err);
+}
+
+static struct serve_reply send_listing(const struct serve_request *request,
+                                       const struct serve_route *route,
+                                       const struct serve_query *query)
+{
+    struct serve_catalog *catalog = request->server->catalog;
+    struct serve_snapshot *snapshot;
+    struct serve_reply reply;
+    struct wload_error err;
+    int rc = serve_catalog_find(catalog, query, &snapshot, &err);
+
+    if (rc != SERVE_FOUND) {
+        return refuse_find(rc, &err);
+    }
+    if (route->what == SERVE_INFO) {
+        reply = send_json(MHD_HTTP_OK, serve_api_info(route, snapshot));
+    } else {
+        reply = route->what == SERVE_TREE ? send_tree(request, route, snapshot)
+                                          : send_paths(request, snapshot);
+    }
+    serve_catalog_release(catalog, snapshot);
+    return reply;
+}
+
+static struct serve_reply answer_route(const struct serve_request *request,
+                                       const struct serve_route *route)
+{
+    bool is_post = strcmp(request->method, MHD_HTTP_METHOD_POST) == 0;
+    bool is_read = strcmp(request->method, MHD_HTTP_METHOD_GET) == 0 ||
+                   strcmp(request->method, MHD_HTTP_METHOD_HEAD) == 0;
+    struct serve_query query = {
+        .kind = route->kind,
+        .repo = route->repo,
+        .revision = route->revision,
+        .is_whole = route->what != SERVE_CONTENT,
+    };
+    struct serve_reply refusal;
+
+    if (route->what == SERVE_HEALTH) {
+        return is_read ? send_json(MHD_HTTP_OK, cJSON_CreateTrue()) : refuse_method("GET, HEAD");
+    }
+    if (!may_ask(request, &refusal)) {
+        return refusal;
+    }
+    if (route->what == SERVE_NOTHING) {
+        return serve_refuse(MHD_HTTP_NOT_FOUND, NULL, "Not found", NULL);
+    }
+    if (route->what == SERVE_PATHS ? !is_post : !is_read) {
+        return refuse_method(route->what == SERVE_PATHS ? "POST" : "GET, HEAD");
+    }
+    if (route->what == SERVE_REFS) {
+        return send_refs(request, route);
+    }
+    return route->what == SERVE_CONTENT ? send_content(request, route, &query)
+                                        : send_listing(request, route, &query);
+}
+
+struct serve_reply serve_answer(const struct serve_request *request)
+{
+    int64_t latency_ns = request->server->settings->latency_ns;
+    struct serve_route route;
+    struct serve_reply reply;
+
+    if (latency_ns > 0) {
+        serve_sleep_until(wl_clock_ns() + latency_ns);
+    }
+    reply = serve_route_parse(request->target, &route)
+                ? answer_route(request, &route)
+                : serve_refuse(MHD_HTTP_BAD_REQUEST, NULL, "Malformed address", NULL);
+    serve_route_clear(&route);
+    return reply;
+}

@@ -1,0 +1,1 @@
+wload fetch --offline --dry-run --cache-dir cache org/good

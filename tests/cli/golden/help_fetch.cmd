@@ -1,0 +1,1 @@
+wload fetch --help

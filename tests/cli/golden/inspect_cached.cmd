@@ -1,0 +1,1 @@
+wload inspect --cache-dir cache --tensor "*.0.input*" org/good

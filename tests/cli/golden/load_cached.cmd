@@ -1,0 +1,1 @@
+wload load --cache-dir cache --offline --device null org/good

@@ -1,0 +1,1 @@
+wload resolve --cache-dir cache --revision v1 org/none

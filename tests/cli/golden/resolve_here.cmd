@@ -1,0 +1,1 @@
+wload resolve --cache-dir cache org/good

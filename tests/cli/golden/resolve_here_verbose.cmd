@@ -1,0 +1,1 @@
+wload resolve -v --cache-dir cache hf://models/org/good@main

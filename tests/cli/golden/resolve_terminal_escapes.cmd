@@ -1,0 +1,1 @@
+wload resolve $'hf://org/\e[2J'

@@ -1,0 +1,1 @@
+wload download --force-download org/name

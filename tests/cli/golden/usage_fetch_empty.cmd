@@ -1,0 +1,1 @@
+wload fetch --revision= org/name

@@ -1,0 +1,1 @@
+wload fetch --local-dir b org/name org/other

@@ -1,0 +1,1 @@
+wload fetch --max-workers 0 org/name

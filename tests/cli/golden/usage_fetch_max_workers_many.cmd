@@ -1,0 +1,1 @@
+wload fetch --max-workers 257 org/name

@@ -1,0 +1,1 @@
+wload fetch --cache-dir a --local-dir b org/name

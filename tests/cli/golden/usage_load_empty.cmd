@@ -1,0 +1,1 @@
+wload load --cache-dir= org/name

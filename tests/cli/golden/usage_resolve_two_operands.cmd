@@ -1,0 +1,1 @@
+wload resolve org/name org/other

@@ -1,0 +1,1 @@
+wload verify --local-dir b --cache-dir a org/name

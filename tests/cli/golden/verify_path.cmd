@@ -1,0 +1,1 @@
+wload verify ./llama
