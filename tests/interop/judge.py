@@ -3,8 +3,9 @@
 
     import judge
     judge.enter(judge.SAFETENSORS)      # returns inside the environment only
+    judge.python_of(judge.HUB)          # the interpreter of another one, to run beside it
 
-enter() makes the environment if it is not there, then starts the script again inside it.
+Both make the environment if it is not there; enter() then starts the script again inside it.
 Environments live under ${XDG_CACHE_HOME:-~/.cache}/wload/test-venvs, named for what they hold;
 a lock lets tests that run at once share the making of one.  Exit 77 where the registry cannot
 be reached: these tests need it once.
@@ -34,6 +35,11 @@ PEERS = {"whole": ["numpy", "safetensors==0.8.0", "filelock", "typing-extensions
                    "fastsafetensors==0.5.0"],
          "alone": ["torch==2.15.0", "nvidia-cuda-runtime==13.2.*",
                    "runai-model-streamer==0.17.0"]}
+# The hub's client: today's, and two of 2025, before and after it changed its HTTP library.
+HUB = {"whole": ["huggingface_hub==2.4.0"], "alone": ["typing-extensions"]}
+HUB_LATE_2025 = {"whole": ["huggingface_hub==1.1.7", "typer-slim==0.20.0"],
+                 "alone": ["typing-extensions"]}
+HUB_2025 = {"whole": ["huggingface_hub==0.36.0"], "alone": ["typing-extensions"]}
 
 
 def skip(reason):
@@ -46,6 +52,16 @@ def enter(packages):
     key = name_of(packages)
     if os.environ.get("WLOAD_JUDGE") == key:
         return
+    python = python_of(packages)
+    os.environ["WLOAD_JUDGE"] = key
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the stand-ins compute nothing
+    sys.stdout.flush()
+    os.execv(python, [str(python), *sys.argv])
+
+
+def python_of(packages):
+    """The interpreter of an environment that holds `packages`; exits 77 where there can be none."""
+    key = name_of(packages)
     if "torch==" in " ".join(packages["alone"]) and os.environ.get("WLOAD_TEST_TORCH") == "0":
         skip("WLOAD_TEST_TORCH=0")
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -56,10 +72,7 @@ def enter(packages):
         python = place / "bin" / "python"
         if not (place / "complete").exists() or not python.exists():
             make(place, packages)
-    os.environ["WLOAD_JUDGE"] = key
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the stand-ins compute nothing
-    sys.stdout.flush()
-    os.execv(python, [str(python), *sys.argv])
+    return python
 
 
 def name_of(packages):

@@ -1,0 +1,356 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: fetch, resolve, verify and load of a named model say what they do, do only that, and stop
+where they are told to.
+
+Method: a hub that is well (see fault_server.py) and a home for each flow below; what the program
+prints is compared with patterns, what it asks the hub with the server's log.  Where a moment
+matters, the server holds back the bytes and its log says when they were asked for.
+`test_program.py TEXT` runs those flows alone whose name holds the text.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+
+import harness
+
+harness.need_program()
+
+from fault_server import FaultServer, Repo  # noqa: E402
+
+LARGE_BYTES = 24 << 20
+CONTENTS = {
+    "config.json": b"{}",
+    "model.safetensors": harness.weights(1 << 20, 1),
+    "model.fp16.safetensors": harness.weights(1 << 19, 2),
+    "onnx/model.onnx": b"onnx" * 100,
+    "tokenizer.json": b'{"a": 1}\n',
+}
+SPEC = "org/model"
+FLOWS = []
+
+
+def flow(function):
+    FLOWS.append((function.__name__.replace("_", " "), function))
+    return function
+
+
+class Run:
+    """A server and a home with a cache."""
+
+    def __init__(self, stack, contents=None, **server):
+        self.home = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
+        self.repo = Repo(SPEC, contents or CONTENTS)
+        self.server = stack.enter_context(
+            FaultServer([self.repo], **({"tokens": [harness.TOKEN, "other"]} | server)))
+        self.snapshot = self.home / f"hub/models--org--model/snapshots/{self.repo.commit}"
+
+    def environment(self, **changes):
+        return harness.environment(self.server.url, self.home, **changes)
+
+    def wload(self, *arguments, code=0, err="", **changes):
+        """Its standard output; standard error is exactly one line of that pattern, or nothing."""
+        done = harness.run_wload(arguments, self.environment(**changes))
+        said = done.stderr.decode()
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}: {said}"
+        if "-v" not in arguments:
+            assert re.fullmatch(f"wload: {err}\n" if err else "", said), f"{arguments}: {said!r}"
+        assert harness.TOKEN not in said + done.stdout.decode()
+        return done.stdout.decode()
+
+    def json(self, *arguments, **expected):
+        return json.loads(self.wload(*arguments, "--json", **expected))
+
+    def requests(self, **match):
+        return self.server.log.requests(**match)
+
+
+def same(text, *patterns):
+    lines = text.splitlines()
+    assert len(lines) == len(patterns), f"{len(lines)} lines, not {len(patterns)}: {text}"
+    for line, pattern in zip(lines, patterns):
+        assert re.fullmatch(pattern, line), f"{line!r} is not {pattern!r}"
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+# ---- fetch ----------------------------------------------------------------
+
+@flow
+def a_fetch_and_another(stack):
+    run = Run(stack)
+    size = run.repo.size() / 2**20
+    same(run.wload("fetch", SPEC), re.escape(str(run.snapshot)),
+         rf"  5 files, {size:.2f} MiB; downloaded 5, {size:.2f} MiB in [0-9.]+ s, [0-9.]+ [GM]B/s")
+    for name, file in run.repo.files.items():
+        assert (run.snapshot / name).read_bytes() == file.data
+    same(run.wload("download", f"hf://{SPEC}@main"), re.escape(str(run.snapshot)),
+         r"  5 files, .+; downloaded 0, 0 B in [0-9.]+ s")
+    [again] = run.json("fetch", "--force", "--max-workers", "2", SPEC)["snapshots"]
+    assert again["downloaded_files"] == 5 and again["received_bytes"] == run.repo.size(), again
+
+
+@flow
+def what_a_fetch_reports(stack):
+    run = Run(stack)
+    [told] = run.json("fetch", f"hf://models/{SPEC}", "--include", "*.json")["snapshots"]
+    seconds, speed = told.pop("seconds"), told.pop("gb_per_s")
+    assert abs(speed - told["received_bytes"] / seconds / 1e9) < speed / 100
+    assert told == {
+        "spec": f"hf://models/{SPEC}", "repo": SPEC, "kind": "model", "revision": "main",
+        "commit": run.repo.commit, "path": str(run.snapshot), "origin": "hub", "note": "",
+        "files": 2, "total_bytes": 11, "received_bytes": 11, "downloaded_files": 2}, told
+
+
+@flow
+def a_dry_run(stack):
+    run = Run(stack)
+    run.wload("fetch", SPEC, "--include", "*.json")
+    out = run.wload("fetch", SPEC, "--dry-run")
+    same(out, r"\[dry-run\] Will download 3 files \(out of 5\) totalling 1\.50 MiB\.",
+         "FILE +SIZE", "config.json +-", r"model.fp16.safetensors +512\...? KiB",
+         r"model.safetensors +1\.00 MiB", "onnx/model.onnx +400 B", "tokenizer.json +-")
+    assert len({len(line) for line in out.splitlines()[1:]}) == 1, f"no columns: {out}"
+    [told] = run.json("fetch", SPEC, "--dry-run")["snapshots"]
+    missing = {name: len(CONTENTS[name]) for name in sorted(CONTENTS) if ".json" not in name}
+    assert told["missing"] == [{"name": k, "bytes": v} for k, v in missing.items()], told
+    assert told["missing_files"] == 3 and told["missing_bytes"] == sum(missing.values())
+    [told] = run.json("fetch", SPEC, "--dry-run", "--force")["snapshots"]
+    assert told["missing_files"] == 5 and told["missing_bytes"] == run.repo.size()
+    assert not run.requests(path="safetensors"), "a dry run asked for a file"
+    assert sorted(path.name for path in run.snapshot.iterdir()) == ["config.json",
+                                                                    "tokenizer.json"]
+
+
+@flow
+def several_models_of_which_one_is_not(stack):
+    run = Run(stack)
+    [told] = run.json("fetch", "org/none", SPEC, code=1, err=".*org/none.*")["snapshots"]
+    assert told["repo"] == SPEC and run.snapshot.is_dir()
+
+
+@flow
+def options_that_choose(stack):
+    run = Run(stack)
+    told = run.json("fetch", SPEC, "--dry-run", "--variant", "fp16", "--exclude", "onnx/")
+    assert {item["name"] for item in told["snapshots"][0]["missing"]} >= {"model.fp16.safetensors"}
+    told = run.json("fetch", SPEC, "--dry-run", "--subfolder", "onnx")
+    assert [item["name"] for item in told["snapshots"][0]["missing"]] == ["onnx/model.onnx"]
+    told = run.json("fetch", f"hf://{SPEC}/onnx")
+    assert told["snapshots"][0]["path"] == str(run.snapshot / "onnx")
+
+
+@flow
+def names_that_are_not_there(stack):
+    run = Run(stack)
+    run.wload("fetch", SPEC, "--include", "config.json", "--include", "no/such.json",
+              "--include", "none-*")
+    absent = run.snapshot.parents[1] / ".no_exist" / run.repo.commit
+    assert [str(path.relative_to(absent)) for path in absent.rglob("*") if path.is_file()] == [
+        "no/such.json"]
+
+
+@flow
+def tokens(stack):
+    run = Run(stack)
+    sent = lambda: {request["headers"].get("authorization") for request in run.requests()
+                    if request["listener"] == "hub"}
+    run.wload("fetch", SPEC, "--include", "*.json", "--token", "")
+    assert sent() == {None}, "an empty --token is none"
+    run.wload("fetch", SPEC, "--include", "*.onnx", "--token", "other")
+    assert sent() == {None, "Bearer other"}
+    run.wload("fetch", SPEC)
+    assert sent() == {None, "Bearer other", f"Bearer {harness.TOKEN}"}
+
+
+@flow
+def a_hub_that_is_away(stack):
+    run = Run(stack)
+    run.wload("fetch", SPEC)
+    away = {"HF_ENDPOINT": "http://127.0.0.1:1", "WLOAD_RETRY_MS": "1"}
+    out = run.wload("fetch", SPEC, err="warning: the hub could not be asked: .+", **away)
+    assert out.startswith(f"{run.snapshot}\n")
+    told = run.json("fetch", SPEC, err="warning: .+", **away)
+    assert told["snapshots"][0]["note"].startswith("the hub could not be asked")
+    run.wload("fetch", "org/none", code=1, err=".+", **away)
+    before = len(run.requests())
+    run.wload("fetch", SPEC, "--offline")
+    run.wload("fetch", "org/none", "--offline", code=1, err=".*network is off.*")
+    assert len(run.requests()) == before, "--offline asked the hub"
+
+
+@flow
+def a_plain_directory(stack):
+    run = Run(stack)
+    place = run.home / "plain"
+    same(run.wload("fetch", SPEC, "--local-dir", str(place)), re.escape(str(place)), "  5 files.+")
+    assert (place / "onnx/model.onnx").read_bytes() == CONTENTS["onnx/model.onnx"]
+    assert not (place / "config.json").is_symlink() and not run.snapshot.exists()
+    same(run.wload("resolve", SPEC, "--local-dir", str(place)), re.escape(str(place)))
+    same(run.wload("verify", SPEC, "--local-dir", str(place)),
+         f"Verified 5 files of {re.escape(str(place))}, .+: no bad ones")
+    damage(place / "model.safetensors")
+    run.wload("verify", SPEC, "--local-dir", str(place), "--quarantine", code=1)
+    assert not (place / "model.safetensors").exists()
+    [told] = run.json("fetch", SPEC, "--local-dir", str(place))["snapshots"]
+    assert told["downloaded_files"] == 1
+
+
+# ---- resolve ----------------------------------------------------------------
+
+@flow
+def resolving(stack):
+    run = Run(stack)
+    run.wload("resolve", SPEC, code=1,
+              err="'org/model' is not on this machine; 'wload fetch org/model' would bring it")
+    run.wload("resolve", SPEC, "--revision", "v1", code=1,
+              err=".*; 'wload fetch --revision v1 org/model' would bring it")
+    run.wload("fetch", SPEC, "--include", "*.json")
+    run.wload("resolve", SPEC, code=1, err=r"'org/model': 1 of 3 files, 1\.00 MiB, are not on this "
+              "machine; 'wload fetch org/model' would bring them")
+    told = run.json("resolve", SPEC, code=1, err=".+")
+    assert told["missing"] == [{"name": "model.safetensors",
+                                "bytes": len(CONTENTS["model.safetensors"])}], told
+    assert told["origin"] == "cache" and told["places"][0]["finding"], told
+    before = len(run.requests())
+    same(run.wload("resolve", SPEC, "--include", "*.json"), re.escape(str(run.snapshot)))
+    assert len(run.requests()) == before, "resolve asked the hub"
+
+    out = run.wload("resolve", SPEC, "--dry-run")
+    assert out.startswith("[dry-run] Will download 1 files (out of 3) totalling 1.00 MiB.\n"), out
+    assert len(run.requests()) > before and not run.requests(path="safetensors")
+    run.wload("fetch", SPEC)
+    same(run.wload("resolve", f"hf://{SPEC}@{run.repo.commit}"), re.escape(str(run.snapshot)))
+    told = run.json("resolve", SPEC)
+    assert told["missing"] == [] and told["path"] == str(run.snapshot)
+
+
+# ---- verify ----------------------------------------------------------------
+
+@flow
+def verifying(stack):
+    run = Run(stack)
+    run.wload("verify", SPEC, code=1, err="'org/model' is not on this machine")
+    run.wload("fetch", SPEC)
+    before = len(run.requests())
+    good = rf"Verified 5 files of {re.escape(str(run.snapshot))}, 1\.50 MiB in [0-9.]+ s, .+"
+    same(run.wload("verify", SPEC), f"{good}: no bad ones")
+    damage(run.snapshot / "model.safetensors")
+    (run.snapshot / "config.json").resolve().unlink()
+    large = run.repo.files["model.safetensors"].hash
+    bad = rf"model.safetensors: expected {large} \(sha256\), got [0-9a-f]{{64}}"
+    same(run.wload("verify", SPEC, code=1), bad,
+         r"Verified 4 files of .+: 1 bad; 1 are not here")
+    told = run.json("verify", SPEC, code=1)
+    assert re.fullmatch(bad, f"{told['bad'][0]['name']}: {told['bad'][0]['detail']}"), told
+    assert told["missing"] == [{"name": "config.json"}] and told["unknown"] == []
+    assert told["checked_files"] == 4
+    same(run.wload("verify", SPEC, "--quarantine", code=1), f"{bad}; moved to '.+'", "Verified.+")
+    assert len(run.requests()) == before, "verify asked the hub"
+
+    run.wload("resolve", SPEC, code=1, err=".*2 of 3 files.*")
+    assert run.json("fetch", SPEC)["snapshots"][0]["downloaded_files"] == 2
+    same(run.wload("verify", SPEC), f"{good}: no bad ones")
+
+
+# ---- load ----------------------------------------------------------------
+
+@flow
+def a_load_fetches_what_is_missing(stack):
+    run = Run(stack)
+    first = run.json("load", SPEC, "--device", "host", "--digest")
+    assert run.requests(path="/model.safetensors") and not run.requests(path="onnx|fp16")
+    again = run.json("load", SPEC, "--device", "host", "--digest", "--offline", "--drop-cache",
+                     "--repeat", "2")
+    assert again["digests"] == first["digests"] and len(first["digests"]) == 2
+    assert again["spec"] == SPEC and first["seconds"] > again["runs"][1]
+    run.wload("load", SPEC, "--device", "null", "--variant", "fp16", "--offline", code=1, err=".+")
+    half = run.json("load", SPEC, "--device", "null", "--variant", "fp16")
+    assert half["bytes"] == 1 << 19 and half["variant"] == "fp16"
+    told = run.json("inspect", f"hf://{SPEC}", "--offline")
+    assert told["tensor_count"] == 2 and told["files"][0]["path"].startswith(str(run.snapshot))
+
+
+# ---- Signals and the terminal ----------------------------------------------------------------
+
+def interrupt(run, *arguments):
+    """Ctrl-C once the hub has sent a part of the large file; what was said."""
+    process = harness.start_wload(arguments, run.environment())
+    begun = run.server.log.wait(lambda log: log.sent_bytes > LARGE_BYTES // 4, harness.TIMEOUT_S)
+    assert begun, "nothing was asked for"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=harness.TIMEOUT_S)
+    assert process.returncode == -signal.SIGINT, f"exit {process.returncode}: {err}"
+    assert out == b"", out
+    return err.decode()
+
+
+@flow
+def ctrl_c_in_a_fetch(stack):
+    contents = {"config.json": b"{}", "model.safetensors": harness.weights(LARGE_BYTES)}
+    for command, what in ((["fetch", SPEC], "'org/model': interrupted; .+"),
+                          (["load", SPEC, "--device", "null"], "the load was canceled")):
+        run = Run(stack, contents, rate=8 << 20)
+        said = interrupt(run, *command)
+        assert re.fullmatch(f"wload: {what}\n", said), said
+        assert not (run.snapshot / "model.safetensors").exists()
+        sent = run.server.log.sent_bytes
+        run.server.rate.bytes_per_s = None
+        [told] = run.json("fetch", SPEC)["snapshots"]
+        assert told["received_bytes"] < LARGE_BYTES, "what had come was not used"
+        assert run.server.log.sent_bytes > sent
+        assert (run.snapshot / "model.safetensors").read_bytes() == contents["model.safetensors"]
+
+
+@flow
+def the_line_on_a_terminal(stack):
+    contents = {"config.json": b"{}", "model.safetensors": harness.weights(LARGE_BYTES)}
+    run = Run(stack, contents, rate=16 << 20)
+    master, slave = pty.openpty()
+    with subprocess.Popen([harness.WLOAD, "fetch", "--json", SPEC], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=slave, env=run.environment()) as process:
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while part := os.read(master, 4096):
+                said += part
+        [told] = json.loads(process.stdout.read())["snapshots"]
+    os.close(master)
+    assert process.returncode == 0
+    assert said.startswith(b"\r") and said.endswith(b"\r\033[K"), said[-80:]
+    lines = said.decode().split("\r")[1:-1]
+    for line in lines:
+        assert re.fullmatch(r" *[0-9]+%  [0-9.]+ [KMG]?i?B of 24\.00 MiB  [0-9.]+ [GM]B/s  "
+                            r"(-:--|[0-9]+:[0-9]{2}) left  [0-2] of 2 files\x1b\[K", line), line
+    assert 2 < len(lines) <= told["seconds"] * 10 + 1, f"{len(lines)} in {told['seconds']} s"
+
+
+def main():
+    failed = 0
+    for name, function in FLOWS:
+        if len(sys.argv) > 1 and sys.argv[1] not in name:
+            continue
+        try:
+            with contextlib.ExitStack() as stack:
+                function(stack)
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"== {name}\n{traceback.format_exc()}", file=sys.stderr)
+    print(f"{len(FLOWS)} flows, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
