@@ -10,7 +10,7 @@
 #include "cache/fetch.h"
 
 #define PIECE_BYTES_MAX   (64u << 20) /* of one request */
-#define PIECE_BYTES_MIN   (16u << 20) /* towards the end, so that all connections end together */
+#define PIECE_BYTES_MIN   (8u << 20)  /* towards the end, so that all connections end together */
 #define PIECES_PER_READER 2u
 #define WAKE_BYTES        (1u << 20) /* provers are told after so many */
 #define LOCK_RETRY_NS     (50 * 1000000ll)
