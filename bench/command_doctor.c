@@ -124,6 +124,8 @@ static int examine(const struct options *options, bool is_json)
     probe_uring(findings);
     probe_paths(findings, options);
     probe_machine(findings);
+    probe_libcurl(findings);
+    probe_microhttpd(findings);
     probe_devices(findings);
     rc = is_json ? put_json(findings) : put_table(findings);
     if (rc == COMMAND_DONE && is_broken(findings)) {

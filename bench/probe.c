@@ -38,3 +38,15 @@ void probe_remedy(struct probe_finding *finding, const char *fmt, ...)
     (void)vsnprintf(finding->remedy, sizeof(finding->remedy), fmt, ap);
     va_end(ap);
 }
+
+void probe_judge_library(struct probe_finding *finding, const struct wl_library *library,
+                         const struct wload_error *why, const char *need)
+{
+    if (wl_library_is_absent(library)) {
+        probe_judge(finding, PROBE_ABSENT, 0, "%s", why->message);
+        probe_remedy(finding, "none needed %s; else install it", need);
+    } else {
+        probe_judge(finding, PROBE_DEGRADED, 0, "%s", why->message);
+        probe_remedy(finding, "none needed %s; else mend its installation or renew it", need);
+    }
+}

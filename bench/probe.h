@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "base/library.h"
+
 #define PROBE_FINDINGS_MAX 128
 
 enum probe_verdict {
@@ -41,12 +43,20 @@ __attribute__((format(printf, 4, 5))) void probe_judge(struct probe_finding *fin
 __attribute__((format(printf, 2, 3))) void probe_remedy(struct probe_finding *finding,
                                                         const char *fmt, ...);
 
+/* A library that could not be loaded: absent, or here and of no use.  `need` says who can do
+ * without. */
+void probe_judge_library(struct probe_finding *finding, const struct wl_library *library,
+                         const struct wload_error *why, const char *need);
+
 /* io_uring, its features and the limit on locked memory. */
 void probe_uring(struct probe_findings *findings);
 /* Reading files at `path`, with and without O_DIRECT. */
 void probe_path(struct probe_findings *findings, const char *path);
 /* Page cache, huge pages, control group, NUMA, open files. */
 void probe_machine(struct probe_findings *findings);
+/* The library that downloads need, and the one that `wload serve` needs. */
+void probe_libcurl(struct probe_findings *findings);
+void probe_microhttpd(struct probe_findings *findings);
 /* GPUs, their drivers, and kernels for them. */
 void probe_devices(struct probe_findings *findings);
 

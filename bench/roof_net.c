@@ -10,8 +10,6 @@
  * The token goes to the origin of the files' own addresses alone, and there only encrypted or
  * within this machine.
  */
-#include <curl/curl.h>
-
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,6 +20,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/libcurl.h"
 #include "bench/interrupt.h"
 #include "bench/roof.h"
 
@@ -74,23 +73,23 @@ struct origin {
 
 static void origin_clear(struct origin *origin)
 {
-    curl_free(origin->scheme);
-    curl_free(origin->host);
-    curl_free(origin->port);
+    wl_libcurl->free(origin->scheme);
+    wl_libcurl->free(origin->host);
+    wl_libcurl->free(origin->port);
 }
 
 /* False: no address of the web. */
 static bool origin_of(const char *text, struct origin *out)
 {
-    CURLU *url = curl_url();
+    CURLU *url = wl_libcurl->url();
 
     *out = (struct origin){0};
-    if (url && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK) {
-        (void)curl_url_get(url, CURLUPART_SCHEME, &out->scheme, 0);
-        (void)curl_url_get(url, CURLUPART_HOST, &out->host, 0);
-        (void)curl_url_get(url, CURLUPART_PORT, &out->port, CURLU_DEFAULT_PORT);
+    if (url && wl_libcurl->url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK) {
+        (void)wl_libcurl->url_get(url, CURLUPART_SCHEME, &out->scheme, 0);
+        (void)wl_libcurl->url_get(url, CURLUPART_HOST, &out->host, 0);
+        (void)wl_libcurl->url_get(url, CURLUPART_PORT, &out->port, CURLU_DEFAULT_PORT);
     }
-    curl_url_cleanup(url);
+    wl_libcurl->url_cleanup(url);
     return out->scheme && out->host && out->port &&
            (strcmp(out->scheme, "https") == 0 || strcmp(out->scheme, "http") == 0);
 }
@@ -163,22 +162,22 @@ static size_t drop_body(char *data, size_t one, size_t size, void *user)
 static CURL *new_handle(struct wload_error *err)
 {
     const char *authorities = getenv("SSL_CERT_FILE");
-    CURL *curl = curl_easy_init();
+    CURL *curl = wl_libcurl->easy_init();
 
     if (!curl) {
         (void)wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a connection of the roof");
         return NULL;
     }
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, AGENT);
-    (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_S);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop_body);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_USERAGENT, AGENT);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALL_S);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop_body);
     if (authorities && authorities[0] != '\0') {
-        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
+        (void)wl_libcurl->easy_setopt(curl, CURLOPT_CAINFO, authorities);
     }
     return curl;
 }
@@ -196,22 +195,22 @@ static int request(const struct roof_net *net, CURL *curl, const struct net_file
     CURLcode code;
 
     if (net->bearer && may_have_token(file, url)) {
-        headers = curl_slist_append(NULL, net->bearer);
+        headers = wl_libcurl->slist_append(NULL, net->bearer);
         if (!headers) {
             return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a request of the roof");
         }
     }
     *out = (struct answer){0};
-    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
-    code = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_URL, url);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    code = wl_libcurl->easy_perform(curl);
+    (void)wl_libcurl->easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    wl_libcurl->slist_free_all(headers);
     if (code != CURLE_OK) {
         return wl_err_set(err, WLOAD_ERR_NETWORK, "the roof cannot get '%.*s': %s",
-                          shown_length(url), url, curl_easy_strerror(code));
+                          shown_length(url), url, wl_libcurl->easy_strerror(code));
     }
     return WLOAD_OK;
 }
@@ -236,7 +235,7 @@ static int ask(const struct roof_net *net, CURL *curl, const struct net_file *fi
     if (rc < 0) {
         return rc;
     }
-    (void)curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &leads_to);
+    (void)wl_libcurl->easy_getinfo(curl, CURLINFO_REDIRECT_URL, &leads_to);
     if (leads_to ? relate(url, leads_to) == RELATION_BAD : answer.status != 200) {
         return refuse(url, answer.status, err);
     }
@@ -253,7 +252,7 @@ static int find_file(struct roof_net *net, CURL *curl, size_t index, struct wloa
     char *next = NULL;
     int hops = 0;
 
-    (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_NOBODY, 1L);
     do {
         int rc = ask(net, curl, file, url, &next, err);
 
@@ -286,8 +285,8 @@ static int get_piece(struct roof_net *net, CURL *curl, size_t index, struct wloa
 
     (void)snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, piece->offset,
                    piece->offset + piece->size_bytes - 1);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_RANGE, is_whole ? NULL : range);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+    (void)wl_libcurl->easy_setopt(curl, CURLOPT_RANGE, is_whole ? NULL : range);
     rc = request(net, curl, piece->file, url, &answer, err);
     if (rc < 0) {
         return rc;
@@ -333,7 +332,7 @@ static void *connection(void *argument)
     if (rc < 0) {
         note_failure(work, &err);
     }
-    curl_easy_cleanup(curl);
+    wl_libcurl->easy_cleanup(curl);
     return NULL;
 }
 
@@ -452,18 +451,20 @@ static int take_files(struct roof_net *net, const struct wload_snapshot *snapsho
 int roof_net_open(const struct wload_snapshot *snapshot, const char *token,
                   uint32_t connection_count, struct roof_net **out, struct wload_error *err)
 {
-    struct roof_net *net = calloc(1, sizeof(*net));
-    int rc = net ? WLOAD_OK : WLOAD_ERR_NOMEM;
+    int rc = wl_libcurl_load(err);
+    struct roof_net *net;
 
+    if (rc < 0) {
+        return rc;
+    }
+    net = calloc(1, sizeof(*net));
+    rc = net ? WLOAD_OK : WLOAD_ERR_NOMEM;
     if (net) {
         net->connection_count = connection_count;
     }
     if (net && token && token[0] != '\0' &&
         asprintf(&net->bearer, "Authorization: Bearer %s", token) < 0) {
         net->bearer = NULL;
-        rc = WLOAD_ERR_NOMEM;
-    }
-    if (rc == WLOAD_OK && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         rc = WLOAD_ERR_NOMEM;
     }
     if (rc == WLOAD_OK) {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network's roof in a build without libcurl: there is none, and it says so. */
+/* What of the program needs libcurl, in a build without: there is none, and it says so. */
 #include "base/err.h"
+#include "bench/probe.h"
 #include "bench/roof.h"
+
+#define WITHOUT "this build was made without libcurl"
 
 int roof_net_open(const struct wload_snapshot *snapshot, const char *token,
                   uint32_t connection_count, struct roof_net **out, struct wload_error *err)
@@ -10,7 +13,7 @@ int roof_net_open(const struct wload_snapshot *snapshot, const char *token,
     (void)token;
     (void)connection_count;
     (void)out;
-    return wl_err_set(err, WLOAD_ERR_UNSUPPORTED, "this build was made without libcurl");
+    return wl_err_set(err, WLOAD_ERR_UNSUPPORTED, WITHOUT);
 }
 
 void roof_net_close(struct roof_net *net)
@@ -22,4 +25,12 @@ int roof_net_measure(struct roof_net *net, struct roof_figure *out, struct wload
 {
     (void)out;
     return roof_net_open(NULL, NULL, 0, &net, err);
+}
+
+void probe_libcurl(struct probe_findings *findings)
+{
+    struct probe_finding *finding = probe_add(findings, "libcurl", "");
+
+    probe_judge(finding, PROBE_ABSENT, 0, WITHOUT);
+    probe_remedy(finding, "none needed where all models are local; else build with WLOAD_NET=ON");
 }

@@ -22,7 +22,7 @@
 
 const char *serve_header(const struct serve_request *request, const char *name)
 {
-    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+    return microhttpd->lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
 void serve_add_header(struct serve_reply *reply, const char *name, const char *fmt, ...)
@@ -34,9 +34,10 @@ void serve_add_header(struct serve_reply *reply, const char *name, const char *f
     va_start(ap, fmt);
     size = vsnprintf(value, sizeof(value), fmt, ap);
     va_end(ap);
-    if (reply->response && (size < 0 || (size_t)size >= sizeof(value) ||
-                            MHD_add_response_header(reply->response, name, value) != MHD_YES)) {
-        MHD_destroy_response(reply->response);
+    if (reply->response &&
+        (size < 0 || (size_t)size >= sizeof(value) ||
+         microhttpd->add_response_header(reply->response, name, value) != MHD_YES)) {
+        microhttpd->destroy_response(reply->response);
         reply->response = NULL;
     }
 }
@@ -50,7 +51,8 @@ static struct serve_reply send_json(unsigned status, cJSON *json)
     cJSON_Delete(json);
     if (text) {
         reply.body_bytes = strlen(text);
-        reply.response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+        reply.response =
+            microhttpd->create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
     }
     if (!reply.response) {
         free(text);
@@ -216,7 +218,7 @@ static void add_next(struct serve_reply *reply, const struct serve_request *requ
                          revision, *path ? "/" : "", path, route->is_recursive ? "true" : "false",
                          escaped);
     } else if (reply->response) {
-        MHD_destroy_response(reply->response);
+        microhttpd->destroy_response(reply->response);
         reply->response = NULL;
     }
     wl_sys->free(escaped);

@@ -59,8 +59,8 @@ static struct MHD_Response *pace(int fd, uint64_t first, uint64_t count, uint64_
                                 .first = first,
                                 .rate_bytes_per_s = rate_bytes_per_s,
                                 .begin_ns = wl_clock_ns()};
-        response =
-            MHD_create_response_from_callback(count, (size_t)block, read_paced, paced, free_paced);
+        response = microhttpd->create_response_from_callback(count, (size_t)block, read_paced,
+                                                             paced, free_paced);
     }
     if (!response) {
         free(paced);
@@ -70,7 +70,7 @@ static struct MHD_Response *pace(int fd, uint64_t first, uint64_t count, uint64_
 
 static struct MHD_Response *nothing(void)
 {
-    return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    return microhttpd->create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
 }
 
 /* Bytes of the file; closes it sooner or later. */
@@ -84,7 +84,7 @@ static struct MHD_Response *body_of(int fd, uint64_t first, uint64_t count,
     } else if (settings->rate_bytes_per_s > 0) {
         response = pace(fd, first, count, settings->rate_bytes_per_s);
     } else {
-        response = MHD_create_response_from_fd_at_offset64(count, fd, first);
+        response = microhttpd->create_response_from_fd_at_offset64(count, fd, first);
     }
     if (!response) {
         (void)close(fd);

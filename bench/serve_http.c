@@ -65,8 +65,8 @@ static enum MHD_Result send_answer(struct serve_request *request)
     }
     request->status = reply.status;
     request->sent_bytes = strcmp(request->method, MHD_HTTP_METHOD_HEAD) == 0 ? 0 : reply.body_bytes;
-    result = MHD_queue_response(request->connection, reply.status, reply.response);
-    MHD_destroy_response(reply.response);
+    result = microhttpd->queue_response(request->connection, reply.status, reply.response);
+    microhttpd->destroy_response(reply.response);
     return result;
 }
 
@@ -224,7 +224,7 @@ static int start_daemon(struct serve_server *server, struct wload_error *err)
     }
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
-    server->daemon = MHD_start_daemon(
+    server->daemon = microhttpd->start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL,
         NULL, handle, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
         begin_request, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server,
@@ -268,7 +268,7 @@ static int serve(struct serve_server *server)
     if (rc == COMMAND_DONE) {
         serve_stop_wait();
     }
-    MHD_stop_daemon(server->daemon);
+    microhttpd->stop_daemon(server->daemon);
     return rc;
 }
 
@@ -279,6 +279,9 @@ int serve_run(const struct serve_settings *settings)
     int rc;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    if (microhttpd_load(&err) < 0) {
+        return text_fail(&err);
+    }
     if (serve_catalog_new(settings->places, settings->place_count, &server.catalog, &err) < 0) {
         return text_fail(&err);
     }

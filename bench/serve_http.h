@@ -9,11 +9,11 @@
 #ifndef WLOAD_SERVE_HTTP_H
 #define WLOAD_SERVE_HTTP_H
 
-#include <microhttpd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/microhttpd.h"
 #include "bench/serve.h"
 
 #define SERVE_METHOD_BYTES 16

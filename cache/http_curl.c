@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP over libcurl: one easy handle for each line, which keeps its connections. */
-#include <curl/curl.h>
+#define CURL_DISABLE_DEPRECATION /* what replaces CURLOPT_PROTOCOLS is unknown before 7.85 */
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/libcurl.h"
 #include "base/sys.h"
 #include "cache/http.h"
 #include "cache/http_headers.h"
@@ -45,18 +45,18 @@ struct exchange {
 /* The address that `text` is on a page at `base`; "" if it is none. */
 static void resolve(const char *base, const char *text, char out[WL_HTTP_URL_BYTES])
 {
-    CURLU *url = curl_url();
+    CURLU *url = wl_libcurl->url();
     char *full = NULL;
 
     out[0] = '\0';
-    if (url && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
-        curl_url_set(url, CURLUPART_URL, text, CURLU_URLENCODE) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_URL, &full, 0) == CURLUE_OK &&
+    if (url && wl_libcurl->url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
+        wl_libcurl->url_set(url, CURLUPART_URL, text, CURLU_URLENCODE) == CURLUE_OK &&
+        wl_libcurl->url_get(url, CURLUPART_URL, &full, 0) == CURLUE_OK &&
         strlen(full) < WL_HTTP_URL_BYTES) {
         (void)snprintf(out, WL_HTTP_URL_BYTES, "%s", full);
     }
-    curl_free(full);
-    curl_url_cleanup(url);
+    wl_libcurl->free(full);
+    wl_libcurl->url_cleanup(url);
 }
 
 /* The blank line: all headers of this response are there. */
@@ -67,7 +67,7 @@ static void end_headers(struct exchange *exchange)
     long status = 0;
 
     exchange->is_in_headers = false;
-    (void)curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)wl_libcurl->easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
     response->status = (int)status;
     if (response->location[0] != '\0') {
         memcpy(given, response->location, sizeof(given));
@@ -171,7 +171,7 @@ static int watch(void *user, curl_off_t down_max, curl_off_t down, curl_off_t up
     }
     if (exchange->heard_ns == 0) {
         /* Connecting has a limit of its own, and so has this one's beginning. */
-        (void)curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+        (void)wl_libcurl->easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
         exchange->heard_ns = connected_us > 0 ? wl_clock_ns() : 0;
         return 0;
     }
@@ -182,19 +182,12 @@ static int watch(void *user, curl_off_t down_max, curl_off_t down, curl_off_t up
 
 /* ---- Life cycle ----------------------------------------------------------------- */
 
-static CURLcode global_code;
-
-static void start_library(void)
-{
-    global_code = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 /* Goes on only while all went well; needs `code` and `easy` beside it. */
-#define SET(option, value)                                    \
-    do {                                                      \
-        if (code == CURLE_OK) {                               \
-            code = curl_easy_setopt(easy, (option), (value)); \
-        }                                                     \
+#define SET(option, value)                                           \
+    do {                                                             \
+        if (code == CURLE_OK) {                                      \
+            code = wl_libcurl->easy_setopt(easy, (option), (value)); \
+        }                                                            \
     } while (0)
 
 /* What holds for all exchanges of a line. */
@@ -218,11 +211,7 @@ static CURLcode set_up(struct wl_http *http)
     SET(CURLOPT_HEADERFUNCTION, take_header);
     SET(CURLOPT_WRITEFUNCTION, take_body);
     SET(CURLOPT_XFERINFOFUNCTION, watch);
-#if LIBCURL_VERSION_NUM >= 0x075500
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-#else
     SET(CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
     if (config->ca_file || config->ca_path) { /* they replace the system's */
         SET(CURLOPT_CAINFO, config->ca_file);
         SET(CURLOPT_CAPATH, config->ca_file ? NULL : config->ca_path);
@@ -232,27 +221,25 @@ static CURLcode set_up(struct wl_http *http)
 
 int wl_http_new(const struct wl_config *config, struct wl_http **out, struct wload_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int rc = wl_libcurl_load(err);
     struct wl_http *http;
     CURLcode code;
 
-    (void)pthread_once(&once, start_library);
-    if (global_code != CURLE_OK) {
-        return wl_err_set(err, WLOAD_ERR_INTERNAL, "libcurl does not start: %s",
-                          curl_easy_strerror(global_code));
+    if (rc < 0) {
+        return rc;
     }
     http = wl_sys->alloc(sizeof(*http));
     if (!http) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a connection");
     }
     http->config = config;
-    http->easy = curl_easy_init();
+    http->easy = wl_libcurl->easy_init();
     code = http->easy ? set_up(http) : CURLE_OUT_OF_MEMORY;
     if (code != CURLE_OK) {
         wl_http_free(http);
         return wl_err_set(err,
                           code == CURLE_OUT_OF_MEMORY ? WLOAD_ERR_NOMEM : WLOAD_ERR_UNSUPPORTED,
-                          "libcurl cannot be set up: %s", curl_easy_strerror(code));
+                          "libcurl cannot be set up: %s", wl_libcurl->easy_strerror(code));
     }
     *out = http;
     return WLOAD_OK;
@@ -261,7 +248,7 @@ int wl_http_new(const struct wl_config *config, struct wl_http **out, struct wlo
 void wl_http_free(struct wl_http *http)
 {
     if (http) {
-        curl_easy_cleanup(http->easy);
+        wl_libcurl->easy_cleanup(http->easy);
         wl_sys->free(http);
     }
 }
@@ -285,7 +272,7 @@ __attribute__((format(printf, 2, 3))) static bool add_header(struct curl_slist *
     va_start(ap, fmt);
     size = vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
-    longer = size > 0 && (size_t)size < sizeof(line) ? curl_slist_append(*list, line) : NULL;
+    longer = size > 0 && (size_t)size < sizeof(line) ? wl_libcurl->slist_append(*list, line) : NULL;
     *list = longer ? longer : *list;
     return longer;
 }
@@ -309,7 +296,7 @@ static CURLcode run(struct wl_http *http, struct exchange *exchange)
     CURL *easy = http->easy;
 
     if (!add_headers(&headers, request)) {
-        curl_slist_free_all(headers);
+        wl_libcurl->slist_free_all(headers);
         return CURLE_OUT_OF_MEMORY;
     }
     SET(CURLOPT_URL, request->url);
@@ -324,10 +311,10 @@ static CURLcode run(struct wl_http *http, struct exchange *exchange)
     SET(CURLOPT_XFERINFODATA, exchange);
     if (code == CURLE_OK) {
         http->text[0] = '\0';
-        code = curl_easy_perform(easy);
+        code = wl_libcurl->easy_perform(easy);
     }
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
+    (void)wl_libcurl->easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    wl_libcurl->slist_free_all(headers);
     return code;
 }
 
@@ -352,7 +339,7 @@ static bool is_passing(CURLcode code)
 static int fail(const struct wl_http *http, const struct exchange *exchange, CURLcode code,
                 struct wload_error *err)
 {
-    const char *text = http->text[0] != '\0' ? http->text : curl_easy_strerror(code);
+    const char *text = http->text[0] != '\0' ? http->text : wl_libcurl->easy_strerror(code);
     struct wl_http_response *response = exchange->response;
     char shown[WL_HTTP_TEXT_BYTES];
 

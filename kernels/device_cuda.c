@@ -3,7 +3,17 @@
 #include "base/err.h"
 #include "kernels/device_gpu.h"
 
-static const char *const libraries[] = {"libcuda.so.1", NULL};
+WL_LIBRARY_NAMES(names, "cuda", "loads into the memory of NVIDIA GPUs", "suggested",
+                 "libcuda.so.1");
+
+static const struct wl_library driver = {
+    .names = names,
+    .noun = "driver library",
+    .remedy = "",
+    .broken = WLOAD_ERR_DEVICE,
+    .calls = wl_gpu_cuda_calls,
+    .call_count = WL_GPU_CALL_COUNT,
+};
 
 static const char *cuda_error_text(const struct wl_gpu_api *api, int code)
 {
@@ -38,8 +48,7 @@ static void cuda_leave(const struct wl_gpu_device *gpu, int previous)
 
 static struct wl_gpu_vendor cuda = {
     .ops = &wl_device_cuda,
-    .libraries = libraries,
-    .symbols = wl_gpu_cuda_symbols,
+    .driver = &driver,
     .error_text = cuda_error_text,
     .acquire = cuda_acquire,
     .release = cuda_release,

@@ -18,7 +18,7 @@ static int fail(const struct wl_gpu_vendor *vendor, const struct wl_gpu_api *api
     int status = code == WL_GPU_OUT_OF_MEMORY ? WLOAD_ERR_NOMEM : WLOAD_ERR_DEVICE;
     const char *text = vendor->error_text(api, code);
 
-    (void)wl_err_set(err, status, "%s: %s failed: %s (%d)", who, vendor->symbols[call],
+    (void)wl_err_set(err, status, "%s: %s failed: %s (%d)", who, vendor->driver->calls[call].symbol,
                      text ? text : "unknown error", code);
     if (err) {
         err->device_code = code;
@@ -49,7 +49,7 @@ static int make_ready(struct wl_gpu_vendor *vendor, struct wload_error *err)
     if (vendor->is_ready) {
         return 1;
     }
-    rc = wl_gpu_api_load(vendor->libraries, vendor->symbols, &api, err);
+    rc = wl_gpu_api_load(vendor->driver, &api, err);
     if (rc < 0) {
         return rc;
     }
@@ -60,7 +60,7 @@ static int make_ready(struct wl_gpu_vendor *vendor, struct wload_error *err)
     if (code == WL_CUDA_STUB_LIBRARY) {
         return wl_err_set(err, WLOAD_ERR_UNSUPPORTED,
                           "'%s' is only a stub to link against: no driver on this machine",
-                          vendor->libraries[0]);
+                          vendor->driver->names[0]);
     }
     if (code != WL_GPU_SUCCESS) {
         return fail(vendor, &api, vendor->ops->name, WL_GPU_CALL_init, code, err);
@@ -267,7 +267,7 @@ int wl_gpu_memory_alloc(struct wl_device *device, uint64_t size_bytes, void **ou
         rc = wl_err_set(err, WLOAD_ERR_NOMEM,
                         "%s:%u: no room for %" PRIu64 " bytes, %zu of %zu are free: %s failed (%d)",
                         gpu->base.ops->name, gpu->index, size_bytes, free_bytes, bytes,
-                        gpu->vendor->symbols[WL_GPU_CALL_memory_alloc], code);
+                        gpu->vendor->driver->calls[WL_GPU_CALL_memory_alloc].symbol, code);
         if (err) {
             err->device_code = code;
         }

@@ -18,8 +18,7 @@ struct wl_gpu_device;
 
 struct wl_gpu_vendor {
     const struct wl_device_ops *ops;
-    const char *const *libraries; /* the first that is there; NULL ends them */
-    const char *const *symbols;
+    const struct wl_library *driver; /* its calls: by enum wl_gpu_call */
     const char *(*error_text)(const struct wl_gpu_api *api, int code);
 
     /* Hold what the device needs to be used, for as long as it is open. */

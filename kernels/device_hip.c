@@ -8,11 +8,16 @@
 #include "base/sys.h"
 #include "kernels/device_gpu.h"
 
-static const char *const libraries[] = {
-    "libamdhip64.so.7",
-    "libamdhip64.so.6",
-    "libamdhip64.so.5",
-    NULL,
+WL_LIBRARY_NAMES(names, "hip", "loads into the memory of AMD GPUs", "suggested", "libamdhip64.so.7",
+                 "libamdhip64.so.6", "libamdhip64.so.5");
+
+static const struct wl_library driver = {
+    .names = names,
+    .noun = "driver library",
+    .remedy = "",
+    .broken = WLOAD_ERR_DEVICE,
+    .calls = wl_gpu_hip_calls,
+    .call_count = WL_GPU_CALL_COUNT,
 };
 
 static const char *hip_error_text(const struct wl_gpu_api *api, int code)
@@ -46,8 +51,7 @@ static void hip_leave(const struct wl_gpu_device *gpu, int previous)
 
 static struct wl_gpu_vendor hip = {
     .ops = &wl_device_hip,
-    .libraries = libraries,
-    .symbols = wl_gpu_hip_symbols,
+    .driver = &driver,
     .error_text = hip_error_text,
     .acquire = hip_acquire,
     .release = hip_release,

@@ -2,8 +2,6 @@
 /*
  * A GPU driver's calls, found at run time: no vendor's header or library is
  * needed to build, and one binary serves NVIDIA, AMD or neither.
- *
- * A driver once loaded stays: its threads and exit handlers outlive any dlclose().
  */
 #ifndef WL_GPU_API_H
 #define WL_GPU_API_H
@@ -11,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/library.h"
 #include "kernels/gpu_calls.h"
 #include "wload.h"
 
@@ -49,16 +48,12 @@ struct wl_gpu_api {
 #undef WL_GPU_SINGLE
 };
 
-/* The symbols of one vendor, by enum wl_gpu_call; NULL: it has no such call. */
-extern const char *const wl_gpu_cuda_symbols[WL_GPU_CALL_COUNT];
-extern const char *const wl_gpu_hip_symbols[WL_GPU_CALL_COUNT];
+/* One vendor's, by enum wl_gpu_call. */
+extern const struct wl_library_call wl_gpu_cuda_calls[WL_GPU_CALL_COUNT];
+extern const struct wl_library_call wl_gpu_hip_calls[WL_GPU_CALL_COUNT];
 
-/*
- * Load the first of `libraries` (NULL ends them) that is there, and find `symbols`
- * in it.  WLOAD_ERR_UNSUPPORTED: none is there.  WLOAD_ERR_DEVICE: one is there
- * and does not load, or is too old.
- */
-int wl_gpu_api_load(const char *const *libraries, const char *const *symbols,
-                    struct wl_gpu_api *out, struct wload_error *err);
+/* As wl_library_load(). */
+int wl_gpu_api_load(const struct wl_library *driver, struct wl_gpu_api *out,
+                    struct wload_error *err);
 
 #endif /* WL_GPU_API_H */

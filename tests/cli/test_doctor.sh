@@ -38,8 +38,8 @@ PYTHON
 judge 'report["works"] is True' \
     '{item["name"] for item in report["probes"]} == {"io_uring", "io_uring_task_run",
       "io_uring_files", "io_uring_buffers", "io_uring_buffers_ring", "memlock", "o_direct",
-      "page_cache", "huge_pages", "cgroup_memory", "numa", "open_files", "cuda", "hip",
-      "gpu_kernels"}' \
+      "page_cache", "huge_pages", "cgroup_memory", "numa", "open_files", "libcurl",
+      "libmicrohttpd", "cuda", "hip", "gpu_kernels"}' \
     'all(item["verdict"] in ("ok", "degraded", "absent") for item in report["probes"])' \
     'all(item["text"] for item in report["probes"])' \
     'all(item["remedy"] for item in report["probes"] if item["verdict"] == "degraded")' \

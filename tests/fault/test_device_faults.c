@@ -235,17 +235,17 @@ static void check_failing_system(const struct wl_device_ops *ops)
     CHECK_EQ(munmap(source, SOURCE_BYTES), 0);
 }
 
-static void check_driver(const struct wl_device_ops *ops, const char *const *symbols)
+static void check_driver(const struct wl_device_ops *ops, const struct wl_library_call *calls)
 {
     driver_set("");
     check_failing_system(ops);
     driver_check_clean();
     for (size_t call = 0; call < WL_GPU_CALL_COUNT; call++) {
-        if (symbols[call]) {
-            check_failing_call(ops, (enum wl_gpu_call)call, symbols[call]);
+        if (calls[call].symbol) {
+            check_failing_call(ops, (enum wl_gpu_call)call, calls[call].symbol);
         }
     }
-    check_refused_pin(ops, symbols[WL_GPU_CALL_host_register]);
+    check_refused_pin(ops, calls[WL_GPU_CALL_host_register].symbol);
 }
 
 int main(int argc, char **argv)
@@ -257,7 +257,7 @@ int main(int argc, char **argv)
         return 0;
     }
     driver_attach();
-    check_driver(&wl_device_cuda, wl_gpu_cuda_symbols);
-    check_driver(&wl_device_hip, wl_gpu_hip_symbols);
+    check_driver(&wl_device_cuda, wl_gpu_cuda_calls);
+    check_driver(&wl_device_hip, wl_gpu_hip_calls);
     return 0;
 }

@@ -66,6 +66,9 @@ for program in build/consumer_shared build/consumer_static pkgconfig_shared pkgc
     needs=$(readelf -d "$temp/$program" | grep -c 'NEEDED.*libwload' || true)
     [[ $needs == "$([[ $program == *shared ]] && echo 1 || echo 0)" ]] ||
         fail "$program links the wrong library"
+    if readelf -d "$temp/$program" | grep -E 'NEEDED.*(curl|microhttpd)'; then
+        fail "$program links what is loaded when it is needed"
+    fi
     "$temp/$program" "$temp/model" | sed 's/ at 0x[0-9a-f]*$//' | LC_ALL=C sort >"$temp/landed"
     diff "$temp/expected" "$temp/landed" || fail "$program landed other tensors than inspect lists"
     if "$temp/$program" "$temp/nowhere" 2>"$temp/error"; then

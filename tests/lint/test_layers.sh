@@ -18,7 +18,7 @@ declare -A may_include=(
 # Headers of other libraries: the only folders that may include them.
 declare -A known_to=(
     [cjson/]='base bench'
-    [curl/]='cache bench'
+    [curl/]='base'
     [microhttpd.h]='bench'
     [openssl/]='base'
     [liburing.h]='base loader bench'
@@ -111,5 +111,6 @@ plant loader/l.h '#include "base/absent.h"'
 plant bench/p.h '#include <loader/l.h>'
 plant loader/l.h '#include <popt.h>'
 plant cache/c.h '#include <openssl/evp.h>'
+plant cache/c.h '#include <curl/curl.h>'
 plant loader/l.h '#include <cjson/cJSON.h>'
 plant kernels/k.h '#include MACRO'
