@@ -18,6 +18,14 @@
 #define LACK_MAX_BUFFERED 2u
 #define LACK_MAX_MEMORY   8u
 
+#define KEPT_SIDE_BY_SIDE 4u
+
+/* Extents [next, end) that are not ordered yet. */
+struct run {
+    uint32_t next;
+    uint32_t end;
+};
+
 /* Arrays of unknown length are written twice: the first pass, with NULL arrays, only counts. */
 struct builder {
     const struct wl_plan_request *request;
@@ -259,6 +267,49 @@ static int allocate(struct builder *builder, struct wload_error *err)
     return WLOAD_OK;
 }
 
+static void put(struct wl_plan *plan, enum wl_lane lane, uint32_t extent)
+{
+    plan->order[lane][plan->order_count[lane]++] = extent;
+}
+
+/* The extents of the next file that is kept, from extent `from` on. */
+static struct run next_kept(const struct wl_plan *plan, uint32_t from)
+{
+    struct run run = {.next = from};
+
+    while (run.next < plan->extent_count && !plan->extents[run.next].is_kept) {
+        run.next++;
+    }
+    run.end = run.next;
+    while (run.end < plan->extent_count && plan->extents[run.end].is_kept &&
+           plan->extents[run.end].file_index == plan->extents[run.next].file_index) {
+        run.end++;
+    }
+    return run;
+}
+
+/* A file is hashed by one thread: some are read side by side, one extent of each in turn. */
+static void order_kept(struct wl_plan *plan)
+{
+    struct run runs[KEPT_SIDE_BY_SIDE] = {0};
+    uint32_t seen = 0;
+    bool is_done = false;
+
+    while (!is_done) {
+        is_done = true;
+        for (unsigned i = 0; i < KEPT_SIDE_BY_SIDE; i++) {
+            if (runs[i].next == runs[i].end) {
+                runs[i] = next_kept(plan, seen);
+                seen = runs[i].end;
+            }
+            if (runs[i].next < runs[i].end) {
+                put(plan, WL_LANE_STORAGE, runs[i].next++);
+                is_done = false;
+            }
+        }
+    }
+}
+
 /* The sentinel, the lanes' orders and what must hold of them. */
 static void seal(const struct builder *builder)
 {
@@ -269,12 +320,15 @@ static void seal(const struct builder *builder)
     plan->copy_count = (uint32_t)builder->copy_count;
     plan->extents[plan->extent_count] =
         (struct wl_extent){.piece_first = plan->piece_count, .copy_first = plan->copy_count};
+    order_kept(plan); /* the network is slower than what is here */
     for (uint32_t i = 0; i < plan->extent_count; i++) {
         const struct wl_extent *extent = &plan->extents[i];
 
         WL_ASSERT(extent->needed_bytes > 0 && extent->needed_bytes <= extent->size_bytes);
         WL_ASSERT(extent->size_bytes <= builder->request->chunk_bytes);
-        plan->order[extent->lane][plan->order_count[extent->lane]++] = i;
+        if (!extent->is_kept) {
+            put(plan, (enum wl_lane)extent->lane, i);
+        }
     }
 }
 

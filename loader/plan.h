@@ -61,7 +61,8 @@ struct wl_plan {
     struct wl_extent *extents; /* extent_count + 1: the last is a sentinel */
     struct wl_piece *pieces;
     struct wl_copy *copies;
-    uint32_t *order[WL_LANE_COUNT]; /* extent numbers, in the order to read */
+    /* Extent numbers, in the order to read: of each file in that of their offsets. */
+    uint32_t *order[WL_LANE_COUNT];
     uint32_t order_count[WL_LANE_COUNT];
     uint32_t extent_count;
     uint32_t piece_count;

@@ -193,8 +193,10 @@ static void check_kept(void)
         CHECK_EQ(extent->lane, WL_LANE_STORAGE);
         CHECK_EQ(extent[1].piece_first - extent->piece_first, pieces[i]);
         CHECK_EQ(extent[1].copy_first - extent->copy_first, pieces[i]);
-        CHECK_EQ(plan.order[WL_LANE_STORAGE][i + 1], i + 1);
+        CHECK_EQ(plan.order[WL_LANE_STORAGE][i], i + 1); /* before those of the other files */
     }
+    CHECK_EQ(plan.order[WL_LANE_STORAGE][5], 0);
+    CHECK_EQ(plan.order[WL_LANE_STORAGE][6], 6);
     wl_plan_clear(&plan);
 
     request.wants = &wants[2]; /* an empty tensor alone is reason enough */
@@ -202,6 +204,37 @@ static void check_kept(void)
     CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
     CHECK_EQ(plan.extent_count, 5);
     CHECK_EQ(plan.piece_count, 0);
+    wl_plan_clear(&plan);
+}
+
+/* Six kept files of 1 to 6 extents: four are read in turn, and when one ends the next joins in. */
+static void check_side_by_side(void)
+{
+    static const uint32_t expected[] = {0, 1,  3,  6, 10, 2,  4,  7,  11, 15, 5,
+                                        8, 12, 16, 9, 13, 17, 14, 18, 19, 20};
+    struct wload_tensor tensors[6];
+    struct wl_want wants[6];
+    struct wl_plan_file files[6] = {0};
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = 6,
+                                      .files = files,
+                                      .chunk_bytes = 64u << 10,
+                                      .resident = not_asked};
+    struct wload_error err;
+    struct wl_plan plan;
+
+    for (uint32_t i = 0; i < 6; i++) {
+        tensors[i] = tensor_at(4096, 4096);
+        tensors[i].file_index = i;
+        wants[i] = (struct wl_want){.tensor = &tensors[i]};
+        files[i] =
+            (struct wl_plan_file){.size_bytes = (i + 1) * 65536, .align_bytes = 1, .is_kept = true};
+    }
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.order_count[WL_LANE_STORAGE], WL_COUNT_OF(expected));
+    for (uint32_t i = 0; i < WL_COUNT_OF(expected); i++) {
+        CHECK_EQ(plan.order[WL_LANE_STORAGE][i], expected[i]);
+    }
     wl_plan_clear(&plan);
 }
 
@@ -329,6 +362,7 @@ int main(void)
     check_merging();
     check_lanes();
     check_kept();
+    check_side_by_side();
     for (int i = 0; i < 3000; i++) {
         check_random();
     }
