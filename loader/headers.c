@@ -10,10 +10,9 @@
 #include "cache/hub_api.h"
 #include "loader/safetensors.h"
 
-#define THREADS_MAX 16u
-#define THREADS_MAX_DISK                                                     \
-    4u /* reading from disk is a matter of CPUs; asking a hub one of waiting \
-        */
+#define THREADS_MAX      16u
+#define THREADS_MAX_DISK 4u          /* there it is a matter of CPUs, on a hub one of waiting */
+#define FIRST_BYTES      (16u << 10) /* of a file, asked for at once: most headers are shorter */
 
 struct team {
     const struct wl_snapshot *snapshot; /* NULL: all files are here */
@@ -91,12 +90,14 @@ static int ask_header(struct worker *worker, struct wl_remote *remote,
                       const struct wl_safetensors_file *described, struct wl_table *table,
                       struct wload_error *err)
 {
-    unsigned char first[WL_SAFETENSORS_LENGTH_BYTES];
+    const uint64_t before = WL_SAFETENSORS_LENGTH_BYTES;
+    unsigned char first[FIRST_BYTES];
+    uint64_t got = wl_min(sizeof(first), remote->size_bytes);
     uint64_t length = 0;
     char *text;
     int rc = wl_safetensors_check_size(described, err);
 
-    rc = rc < 0 ? rc : ask(worker, remote, 0, sizeof(first), first, err);
+    rc = rc < 0 ? rc : ask(worker, remote, 0, got, first, err);
     rc = rc < 0 ? rc : wl_safetensors_length(first, described, &length, err);
     if (rc < 0) {
         return rc;
@@ -105,7 +106,9 @@ static int ask_header(struct worker *worker, struct wl_remote *remote,
     if (!text) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for its header", described->path);
     }
-    rc = length > 0 ? ask(worker, remote, sizeof(first), sizeof(first) + length, text, err) : 0;
+    got = wl_min(got - before, length);
+    memcpy(text, first + before, got);
+    rc = ask(worker, remote, before + got, before + length, text + got, err);
     rc = rc < 0 ? rc : wl_safetensors_parse(text, (size_t)length, described, table, err);
     wl_sys->free(text);
     return rc;

@@ -11,6 +11,7 @@ import cache_judge
 from fault_server import Repo
 from hub_run import Run, hashes
 
+HEADER_BYTES = 16 << 10  # asked for of each file before the length of its header is known
 SMALL_SIZES = ("--chunk", "64K", "--staging", "1M")
 LARGE_SIZES = ("--chunk", "64M", "--staging", "64M")
 SMALL_FILES = {"config.json": b'{"model_type": "llama"}', "tokenizer.json": b'{"version": "1.0"}'}
