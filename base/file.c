@@ -8,9 +8,14 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/base.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "base/sys.h"
+
+/* Where the kernel does not tell, every device of today takes this. */
+#define ALIGN_BYTES_UNKNOWN 4096u
+#define ALIGN_BYTES_MAX     65536u
 
 static const char *kind_of(mode_t mode)
 {
@@ -93,6 +98,19 @@ static int read_text(int fd, const char *path, size_t size_bytes, char **out,
     }
     *out = text;
     return WLOAD_OK;
+}
+
+uint32_t wl_file_direct_align(int fd)
+{
+    struct statx status = {0};
+    uint32_t align = ALIGN_BYTES_UNKNOWN;
+
+    if (wl_sys->statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+        (status.stx_mask & STATX_DIOALIGN) != 0) {
+        align = status.stx_dio_offset_align > status.stx_dio_mem_align ? status.stx_dio_offset_align
+                                                                       : status.stx_dio_mem_align;
+    }
+    return align <= ALIGN_BYTES_MAX && (align == 0 || wl_is_pow2(align)) ? align : 0;
 }
 
 int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size_bytes,

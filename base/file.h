@@ -25,6 +25,10 @@ struct wl_file_identity {
 int wl_file_open(const char *path, int flags, struct wl_file_identity *identity,
                  struct wload_error *err);
 
+/* What direct I/O on the open file asks of offsets, sizes and memory, in bytes; 0: there is none.
+ */
+uint32_t wl_file_direct_align(int fd);
+
 /* Read a whole file of at most `bytes_max`.  The text is freed with wl_sys->free(). */
 int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size_bytes,
                  struct wload_error *err);

@@ -159,11 +159,14 @@ static int fetch_all(struct request *request, const struct options *options, boo
     return rc;
 }
 
-static int read_words(const char *workers, const struct snapshot_words *words,
+static int read_words(const char *workers, const char *io, const struct snapshot_words *words,
                       const struct options *options, struct request *request)
 {
     uint64_t count = 0;
 
+    if (io && !options_io(io, &request->fetch.io_policy)) {
+        return options_refuse("fetch", "--io", io, "not auto, direct or buffered");
+    }
     if (workers && (!options_whole(workers, CONNECTIONS_MAX, &count) || count == 0)) {
         return options_refuse("fetch", "--max-workers", workers, "not a number from 1 to 256");
     }
@@ -179,6 +182,7 @@ static int run(int argc, const char **argv)
     struct request request = {.fetch = {.struct_size = sizeof(request.fetch)}};
     struct snapshot_words words = {0};
     char *workers = NULL;
+    char *io = NULL;
     int is_forced = 0;
     int is_dry = 0;
     int is_json = 0;
@@ -193,6 +197,8 @@ static int run(int argc, const char **argv)
         SNAPSHOT_LOCAL_DIR(&words),
         {"max-workers", '\0', POPT_ARG_STRING, &workers, 0, "Connections at once, 1 to 256; 16",
          "N"},
+        {"io", '\0', POPT_ARG_STRING, &io, 0,
+         "How files are written: auto (O_DIRECT if possible), direct or buffered", "WAY"},
         {"force", '\0', POPT_ARG_NONE, &is_forced, 0, "Download also what is here", NULL},
         {"dry-run", '\0', POPT_ARG_NONE, &is_dry, 0, "Only tell what would be downloaded", NULL},
         SNAPSHOT_TOKEN(&words),
@@ -206,7 +212,7 @@ static int run(int argc, const char **argv)
     int rc = options_parse(&options, argc, argv, table, "[OPTION...] SPEC...", 1, SIZE_MAX);
 
     if (rc == COMMAND_DONE) {
-        rc = read_words(workers, &words, &options, &request);
+        rc = read_words(workers, io, &words, &options, &request);
     }
     if (rc == COMMAND_DONE) {
         request.is_dry = is_dry != 0;

@@ -104,6 +104,7 @@ static int read_words(const struct words *words, struct load_request *request)
     }
     job->patterns = (const char *const *)words->patterns;
     request->fetch.connection_count = (uint32_t)connections;
+    request->fetch.io_policy = job->io_policy;
     request->fetch.is_unkept = words->is_unkept != 0;
     request->trace_path = words->trace;
     request->has_digests = words->has_digests != 0;

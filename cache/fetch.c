@@ -13,11 +13,10 @@
 #include "base/str.h"
 #include "base/sys.h"
 
-#define CONNECTIONS_DEFAULT 16u
-#define CONNECTIONS_MAX     256u
-#define PROVERS_MAX         8u
-#define REST_NS             (50 * 1000000ll)
-#define PROGRESS_NS         (100 * 1000000ll)
+#define PROVERS_MAX  8u
+#define WINDOW_BYTES (256u << 20)
+#define REST_NS      (50 * 1000000ll)
+#define PROGRESS_NS  (100 * 1000000ll)
 
 /* ---- For the threads ------------------------------------------------------------------- */
 
@@ -25,6 +24,7 @@ static void wake_all(struct wl_fetch *fetch)
 {
     pthread_cond_broadcast(&fetch->reads);
     pthread_cond_broadcast(&fetch->proves);
+    pthread_cond_broadcast(&fetch->frees);
     pthread_cond_broadcast(&fetch->ends);
 }
 
@@ -98,7 +98,7 @@ static int list_items(struct wl_fetch *fetch, struct wload_error *err)
     struct wl_snapshot *snapshot = fetch->snapshot;
 
     fetch->items = wl_sys_array(snapshot->shown.file_count, sizeof(fetch->items[0]));
-    fetch->open = wl_sys_array(fetch->connection_count, sizeof(struct wl_fetch_item *));
+    fetch->open = wl_sys_array(fetch->transfer.connection_count, sizeof(struct wl_fetch_item *));
     if (!fetch->items || !fetch->open) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for %u files", snapshot->spec.path,
                           snapshot->shown.file_count);
@@ -259,10 +259,11 @@ static uint32_t start(struct wl_fetch *fetch, pthread_t *threads, uint32_t count
 
 static void work(struct wl_fetch *fetch)
 {
-    pthread_t readers[CONNECTIONS_MAX];
+    pthread_t readers[WL_TRANSFER_THREADS_MAX];
     pthread_t provers[PROVERS_MAX];
     uint32_t prover_max = (uint32_t)wl_min(wl_sys_cpu_count(), PROVERS_MAX);
-    uint32_t reader_count = start(fetch, readers, fetch->connection_count, wl_fetch_read);
+    uint32_t reader_count =
+        start(fetch, readers, wl_transfer_threads(&fetch->transfer), wl_fetch_read);
     uint32_t prover_count = start(fetch, provers, prover_max, wl_fetch_prove);
 
     watch(fetch);
@@ -289,15 +290,21 @@ static void init_condition(pthread_cond_t *condition)
 
 static int init(struct wl_fetch *fetch, struct wload_error *err)
 {
-    int rc =
-        wl_transfer_init(&fetch->transfer, &fetch->snapshot->config, &fetch->snapshot->log, err);
+    int rc = wl_transfer_init(&fetch->transfer, &fetch->snapshot->config, &fetch->snapshot->log,
+                              fetch->options->connection_count, err);
 
     if (rc < 0) {
+        return rc;
+    }
+    rc = wl_window_open(&fetch->window, WINDOW_BYTES / WL_WINDOW_BLOCK_BYTES, err);
+    if (rc < 0) {
+        wl_transfer_clear(&fetch->transfer);
         return rc;
     }
     WL_ASSERT(pthread_mutex_init(&fetch->mutex, NULL) == 0);
     init_condition(&fetch->reads);
     init_condition(&fetch->proves);
+    init_condition(&fetch->frees);
     init_condition(&fetch->ends);
     return WLOAD_OK;
 }
@@ -316,9 +323,11 @@ static void clear(struct wl_fetch *fetch)
         }
         wl_remote_clear(&item->remote);
     }
+    wl_window_close(&fetch->window);
     wl_sys->free(fetch->open);
     wl_sys->free(fetch->items);
     (void)pthread_cond_destroy(&fetch->ends);
+    (void)pthread_cond_destroy(&fetch->frees);
     (void)pthread_cond_destroy(&fetch->proves);
     (void)pthread_cond_destroy(&fetch->reads);
     (void)pthread_mutex_destroy(&fetch->mutex);
@@ -350,7 +359,8 @@ static int run(struct wl_fetch *fetch, struct wload_error *err)
     }
     WL_LOG(&store->log, WLOAD_LOG_INFO, "cache",
            "'%s': %u files to fetch, %" PRIu64 " bytes, over %u connections",
-           fetch->snapshot->spec.path, fetch->count, fetch->left_bytes, fetch->connection_count);
+           fetch->snapshot->spec.path, fetch->count, fetch->left_bytes,
+           fetch->transfer.connection_count);
     if (fetch->count > 0) {
         work(fetch);
     }
@@ -396,15 +406,9 @@ int wl_snapshot_fetch(struct wl_snapshot *snapshot, const struct wload_fetch_opt
         .snapshot = snapshot,
         .options = options,
         .part = part,
-        .connection_count =
-            options->connection_count ? options->connection_count : CONNECTIONS_DEFAULT,
     };
     int rc;
 
-    if (fetch.connection_count > CONNECTIONS_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "%u connections; at most %u are made",
-                          options->connection_count, CONNECTIONS_MAX);
-    }
     snapshot->shown.received_bytes = 0;
     if (snapshot->shown.origin[0] != '\0' && snapshot->shown.missing_count == 0 &&
         (options->is_forced == 0 || !snapshot->store.ops || snapshot->config.is_offline)) {

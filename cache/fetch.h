@@ -11,8 +11,9 @@
  *
  * Two kinds of threads work on them.  Readers (fetch_read.c), one per connection,
  * open the next file or take the next piece of an open one.  Provers
- * (fetch_prove.c) hash files in order behind the readers, out of the page cache,
- * and publish.  The caller's thread (fetch.c) reports progress.
+ * (fetch_prove.c) hash files in order behind the readers, out of the window
+ * (fetch_window.h) or, what is no more there, out of the file, and publish.  The
+ * caller's thread (fetch.c) reports progress.
  *
  * One mutex guards all of struct fetch and the items, held for moments.  What an
  * item has open belongs to the threads that are at work on it: `readers`, and the
@@ -24,6 +25,7 @@
 #include <pthread.h>
 
 #include "base/digest.h"
+#include "cache/fetch_window.h"
 #include "cache/snapshot.h"
 #include "cache/transfer.h"
 
@@ -58,9 +60,11 @@ struct wl_fetch {
     const struct wload_fetch_options *options;
     enum wl_fetch_part part;
     struct wl_transfer transfer;
+    struct wl_window window;
     pthread_mutex_t mutex;
     pthread_cond_t reads;        /* there may be a piece to read or a file to open */
     pthread_cond_t proves;       /* there may be bytes to hash */
+    pthread_cond_t frees;        /* there may be a block free in the window */
     pthread_cond_t ends;         /* all is done, or something has failed */
     struct wl_fetch_item *items; /* largest first */
     uint32_t count;
@@ -70,10 +74,10 @@ struct wl_fetch {
     struct wl_fetch_item **open; /* READING or PROVING */
     uint32_t open_count;
     uint32_t opening_count;
-    uint32_t connection_count;
-    uint64_t left_bytes; /* not given out as pieces yet */
-    bool is_ending;      /* nothing new is begun */
-    int rc;              /* of the first failure */
+    uint32_t reading_count; /* pieces that are being read, but for those about to end */
+    uint64_t left_bytes;    /* not given out as pieces yet */
+    bool is_ending;         /* nothing new is begun */
+    int rc;                 /* of the first failure */
     struct wload_error error;
 };
 

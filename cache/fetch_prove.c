@@ -4,36 +4,53 @@
 
 #include "base/base.h"
 #include "base/err.h"
-#include "base/sys.h"
 #include "cache/fetch.h"
 
-#define HASH_BYTES (256u << 10) /* read and hashed at once: stays in the CPU's cache */
-#define TURN_BYTES (32u << 20)  /* of one file, before another has its turn */
+#define TURN_BYTES (32u << 20) /* of one file, before another has its turn */
 
-/* Hash what is there of the file beyond what is proven, up to a turn's worth. */
-static int hash_turn(struct wl_fetch_item *item, void *buffer, struct wload_error *err)
+/* Hash the item's next bytes that are there before `until`, out of `block`, which holds them, or
+ * out of the file.  Returns how many. */
+static int64_t hash_next(struct wl_fetch_item *item, const struct wl_window_block *block,
+                         void *buffer, uint64_t until, struct wload_error *err)
+{
+    const uint8_t *bytes = buffer;
+    uint64_t size = wl_min(until - item->proven, WL_WINDOW_BLOCK_BYTES);
+    int rc = WLOAD_OK;
+
+    if (block) {
+        bytes = block->memory + (item->proven - block->offset);
+        size = block->offset + block->size_bytes - item->proven;
+    } else {
+        rc = wl_partial_read(&item->partial, item->proven, buffer, size, err);
+    }
+    rc = rc < 0 ? rc : wl_digest_add(item->digest, bytes, size, err);
+    return rc < 0 ? rc : (int64_t)size;
+}
+
+/* With the mutex, which it gives up meanwhile: hash what is there beyond what is proven, up to a
+ * turn's worth. */
+static int hash_turn(struct wl_fetch *fetch, struct wl_fetch_item *item, void *buffer,
+                     struct wload_error *err)
 {
     uint64_t ready = wl_partial_ready(&item->partial, item->proven);
     uint64_t until = wl_min(ready, item->proven + TURN_BYTES);
-    uint64_t at = item->proven;
 
-    while (at < until) {
-        size_t size = (size_t)wl_min(until - at, HASH_BYTES);
-        int64_t got = wl_sys_read(item->partial.fd, buffer, size, at);
-        int rc;
+    while (item->proven < until && !fetch->is_ending) {
+        struct wl_window_block *block = wl_window_find(&fetch->window, item, item->proven);
+        int64_t size;
 
-        if (got != (int64_t)size) {
-            return got < 0 ? wl_err_sys(err, (int)-got, "cannot read '%s'", item->partial.path)
-                           : wl_err_at(err, WLOAD_ERR_IO, at, "'%s' has lost its end",
-                                       item->partial.path);
+        pthread_mutex_unlock(&fetch->mutex);
+        size = hash_next(item, block, buffer, until, err);
+        pthread_mutex_lock(&fetch->mutex);
+        if (block) {
+            wl_window_give(&fetch->window, block);
         }
-        rc = wl_digest_add(item->digest, buffer, size, err);
-        if (rc < 0) {
-            return rc;
+        if (size < 0) {
+            return (int)size;
         }
-        at += size;
+        item->proven += (uint64_t)size;
+        pthread_cond_broadcast(&fetch->frees);
     }
-    item->proven = at;
     return WLOAD_OK;
 }
 
@@ -116,6 +133,7 @@ static int prove_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct
     int state;
 
     item->state = WL_FETCH_PROVING;
+    wl_window_forget(&fetch->window, item);
     pthread_mutex_unlock(&fetch->mutex);
     state = prove(fetch, item, err);
     if (state == WL_FETCH_DONE || state == WL_FETCH_WAITING) {
@@ -144,9 +162,7 @@ static void hash_item(struct wl_fetch *fetch, struct wl_fetch_item *item, void *
     int rc;
 
     item->is_hashed = true;
-    pthread_mutex_unlock(&fetch->mutex);
-    rc = hash_turn(item, buffer, &err);
-    pthread_mutex_lock(&fetch->mutex);
+    rc = hash_turn(fetch, item, buffer, &err);
     if (rc == WLOAD_OK && item->readers == 0 && item->proven == item->file->size_bytes &&
         !fetch->is_ending) {
         rc = prove_item(fetch, item, &err);
@@ -160,23 +176,20 @@ static void hash_item(struct wl_fetch *fetch, struct wl_fetch_item *item, void *
 void *wl_fetch_prove(void *argument)
 {
     struct wl_fetch *fetch = argument;
-    struct wload_error err = {0};
-    void *buffer = wl_sys->alloc(HASH_BYTES);
+    struct wl_window_block *buffer;
 
     pthread_mutex_lock(&fetch->mutex);
-    if (!buffer) {
-        wl_fetch_fail(fetch, wl_err_set(&err, WLOAD_ERR_NOMEM, "no memory to hash files"), &err);
-    }
+    buffer = wl_window_take(&fetch->window);
     while (!fetch->is_ending) {
         struct wl_fetch_item *item = next_to_hash(fetch);
 
         if (item) {
-            hash_item(fetch, item, buffer);
+            hash_item(fetch, item, buffer->memory);
         } else {
             wl_fetch_rest(fetch, &fetch->proves);
         }
     }
+    wl_window_give(&fetch->window, buffer);
     pthread_mutex_unlock(&fetch->mutex);
-    wl_sys->free(buffer);
     return NULL;
 }

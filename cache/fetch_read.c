@@ -12,7 +12,7 @@
 #define PIECE_BYTES_MAX   (64u << 20) /* of one request */
 #define PIECE_BYTES_MIN   (8u << 20)  /* towards the end, so that all connections end together */
 #define PIECES_PER_READER 2u
-#define WAKE_BYTES        (1u << 20) /* provers are told after so many */
+#define PATIENCE_NS       (200 * 1000000ll)
 #define LOCK_RETRY_NS     (50 * 1000000ll)
 #define LOCK_NOTICE_NS    (10 * 1000000000ll)
 
@@ -21,9 +21,10 @@ struct piece {
     struct wl_fetch_item *item;
     uint64_t begin;
     uint64_t end;
-    uint64_t told;   /* provers were told when the piece had come this far */
-    uint8_t *block;  /* bytes come in small parts; whole blocks are written, aligned: */
-    uint32_t filled; /* those at its start are not written yet */
+    struct wl_window_block *block; /* bytes come in small parts; whole blocks are written: */
+    uint32_t filled;               /* those at its start are not written yet */
+    struct wl_transfer_pace pace;
+    bool is_ending; /* it does not count as being read any more */
     struct wload_error *err;
 };
 
@@ -53,7 +54,9 @@ static int open_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct 
     if (rc < 0) {
         goto out_unlock;
     }
-    rc = wl_digest_of_file(item->file->hash, item->file->size_bytes, &item->digest, err);
+    rc = wl_partial_set_io(&item->partial, &store->log, fetch->options->io_policy, err);
+    rc = rc < 0 ? rc
+                : wl_digest_of_file(item->file->hash, item->file->size_bytes, &item->digest, err);
     if (rc < 0) {
         goto out_close;
     }
@@ -130,7 +133,7 @@ static struct wl_fetch_item *next_waiting(struct wl_fetch *fetch)
 {
     int64_t now;
 
-    if (fetch->open_count + fetch->opening_count == fetch->connection_count) {
+    if (fetch->open_count + fetch->opening_count == fetch->transfer.connection_count) {
         return NULL;
     }
     if (fetch->begun_count < fetch->count) {
@@ -149,18 +152,51 @@ static struct wl_fetch_item *next_waiting(struct wl_fetch *fetch)
 
 /* ---- Pieces --------------------------------------------------------------------------------- */
 
-/* The block is whole, or the piece is, at `end`. */
+/*
+ * With the mutex, which it gives up meanwhile: a block for the item's bytes from
+ * `offset` on.  A reader that is ahead of the hashes waits for them a little, where
+ * it would push others' bytes out of the window.
+ */
+static struct wl_window_block *next_block(struct wl_fetch *fetch, const struct wl_fetch_item *item,
+                                          uint64_t offset)
+{
+    int64_t until = wl_clock_ns() + PATIENCE_NS;
+
+    while (fetch->window.free_count == 0 && offset > item->proven && !fetch->is_ending &&
+           wl_clock_ns() < until) {
+        wl_fetch_rest(fetch, &fetch->frees);
+    }
+    return wl_window_take(&fetch->window);
+}
+
+/* With the mutex: the next piece may be asked for. */
+static void stop_counting(struct piece *piece)
+{
+    if (!piece->is_ending) {
+        piece->is_ending = true;
+        piece->fetch->reading_count--;
+        pthread_cond_signal(&piece->fetch->reads);
+    }
+}
+
+/* The block is whole, or the piece is, at `end`: write it, and leave it to the provers. */
 static int write_block(struct piece *piece, uint64_t end)
 {
     struct wl_fetch *fetch = piece->fetch;
-    int rc = wl_partial_write(&piece->item->partial, piece->begin, end - piece->filled,
-                              piece->block, piece->filled, piece->err);
+    uint32_t size = piece->filled;
+    int rc = wl_partial_write(&piece->item->partial, piece->begin, end - size, piece->block->memory,
+                              size, piece->err);
 
     piece->filled = 0;
-    if (rc == WLOAD_OK && end - piece->told >= WAKE_BYTES) {
-        piece->told = end;
+    if (rc == WLOAD_OK) {
         pthread_mutex_lock(&fetch->mutex);
+        wl_window_keep(&fetch->window, piece->block, piece->item, end - size, size);
         pthread_cond_signal(&fetch->proves);
+        if (wl_transfer_is_ending(&piece->pace, wl_clock_ns(), end - piece->begin,
+                                  piece->end - end)) {
+            stop_counting(piece);
+        }
+        piece->block = next_block(fetch, piece->item, end);
         pthread_mutex_unlock(&fetch->mutex);
     }
     return rc;
@@ -173,10 +209,10 @@ static int take_bytes(void *user, uint64_t offset, const void *data, size_t size
     int rc = WLOAD_OK;
 
     while (size_bytes > 0 && rc == WLOAD_OK) {
-        size_t room = WL_PARTIAL_BLOCK_BYTES - offset % WL_PARTIAL_BLOCK_BYTES;
+        size_t room = WL_WINDOW_BLOCK_BYTES - offset % WL_WINDOW_BLOCK_BYTES;
         size_t size = wl_min(size_bytes, room);
 
-        memcpy(piece->block + piece->filled, from, size);
+        memcpy(piece->block->memory + piece->filled, from, size);
         piece->filled += (uint32_t)size;
         from += size;
         offset += size;
@@ -186,12 +222,17 @@ static int take_bytes(void *user, uint64_t offset, const void *data, size_t size
     return rc;
 }
 
+/* What several read of one file at once has to wait in the window until it is hashed. */
 static uint64_t piece_bytes(const struct wl_fetch *fetch)
 {
-    uint64_t share = fetch->left_bytes / ((uint64_t)fetch->connection_count * PIECES_PER_READER);
+    uint64_t connections = fetch->transfer.connection_count;
+    bool is_in_order = fetch->open_count >= connections;
+    uint64_t room = (uint64_t)fetch->window.count * WL_WINDOW_BLOCK_BYTES;
+    uint64_t most = is_in_order ? PIECE_BYTES_MAX : room / (connections * PIECES_PER_READER);
+    uint64_t share = fetch->left_bytes / (connections * PIECES_PER_READER);
 
-    return wl_round_up(wl_min(wl_max(share, PIECE_BYTES_MIN), PIECE_BYTES_MAX),
-                       WL_PARTIAL_BLOCK_BYTES);
+    return wl_round_down(wl_max(wl_min(wl_min(share, most), PIECE_BYTES_MAX), PIECE_BYTES_MIN),
+                         WL_WINDOW_BLOCK_BYTES);
 }
 
 /* The next gap of an open file that a reader may take. */
@@ -215,17 +256,16 @@ static bool take_piece(struct wl_fetch *fetch, struct piece *out)
 {
     struct wl_fetch_item *best = NULL;
 
+    if (fetch->reading_count == fetch->transfer.connection_count) {
+        return false;
+    }
     for (uint32_t i = 0; i < fetch->open_count; i++) {
         struct wl_fetch_item *item = fetch->open[i];
         uint64_t begin, end;
 
         if ((!best || item->readers < best->readers) && find_gap(fetch, item, &begin, &end)) {
             best = item;
-            *out = (struct piece){.fetch = fetch,
-                                  .item = item,
-                                  .begin = begin,
-                                  .end = end,
-                                  .told = begin};
+            *out = (struct piece){.fetch = fetch, .item = item, .begin = begin, .end = end};
         }
     }
     if (!best) {
@@ -234,6 +274,7 @@ static bool take_piece(struct wl_fetch *fetch, struct piece *out)
     fetch->left_bytes -= wl_min(fetch->left_bytes, out->end - best->next);
     best->next = out->end;
     best->readers++;
+    fetch->reading_count++;
     return true;
 }
 
@@ -245,10 +286,12 @@ static void read_piece(struct wl_fetch *fetch, struct wl_http *http, struct piec
 
     piece->err = &err;
     pthread_mutex_unlock(&fetch->mutex);
+    wl_transfer_pace_begin(&piece->pace);
     rc = wl_transfer_range(&fetch->transfer, http, &piece->item->remote, piece->begin, piece->end,
                            take_bytes, piece, &err);
     pthread_mutex_lock(&fetch->mutex);
     piece->item->readers--;
+    stop_counting(piece);
     if (rc < 0) {
         wl_fetch_fail(fetch, rc, &err);
     }
@@ -258,16 +301,16 @@ static void read_piece(struct wl_fetch *fetch, struct wl_http *http, struct piec
 void *wl_fetch_read(void *argument)
 {
     struct wl_fetch *fetch = argument;
+    struct wl_window_block *block;
     struct wload_error err = {0};
     struct wl_http *http = NULL;
-    uint8_t *block = wl_sys->alloc(WL_PARTIAL_BLOCK_BYTES);
-    int rc = block ? wl_http_new(&fetch->snapshot->config, &http, &err)
-                   : wl_err_set(&err, WLOAD_ERR_NOMEM, "no memory to download with");
+    int rc = wl_http_new(&fetch->snapshot->config, &http, &err);
 
     pthread_mutex_lock(&fetch->mutex);
     if (rc < 0) {
         wl_fetch_fail(fetch, rc, &err);
     }
+    block = wl_window_take(&fetch->window);
     while (!fetch->is_ending) {
         struct wl_fetch_item *item = next_waiting(fetch);
         struct piece piece;
@@ -277,12 +320,13 @@ void *wl_fetch_read(void *argument)
         } else if (take_piece(fetch, &piece)) {
             piece.block = block;
             read_piece(fetch, http, &piece);
+            block = piece.block;
         } else {
             wl_fetch_rest(fetch, &fetch->reads);
         }
     }
+    wl_window_give(&fetch->window, block);
     pthread_mutex_unlock(&fetch->mutex);
     wl_http_free(http);
-    wl_sys->free(block);
     return NULL;
 }

@@ -362,7 +362,7 @@ static int ask_commit(struct search *search, struct wload_error *err)
 static int ask_hub(struct search *search, struct wload_error *err)
 {
     struct wl_snapshot *snapshot = search->snapshot;
-    int rc = wl_transfer_init(&search->transfer, &snapshot->config, &snapshot->log, err);
+    int rc = wl_transfer_init(&search->transfer, &snapshot->config, &snapshot->log, 0, err);
 
     if (rc < 0) {
         return rc;

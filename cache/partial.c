@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "base/err.h"
@@ -11,6 +13,7 @@
 #include "base/sys.h"
 
 #define WRITEBACK_BYTES (8u << 20)
+#define PAGE_BYTES      4096u /* none is written both ways: they would not agree on it */
 
 /* ---- The map ------------------------------------------------------------------------ */
 
@@ -114,6 +117,90 @@ static void write_back(const struct wl_partial *partial, uint64_t begun, uint64_
     }
 }
 
+/* `found` is the errno of an attempt.  Goes on through the page cache, unless that is no way. */
+static int refuse_direct(struct wl_partial *partial, const struct wl_log *log, int found,
+                         struct wload_error *err)
+{
+    if (partial->is_strict) {
+        return wl_err_sys(err, found, "'%s' refuses O_DIRECT", partial->path);
+    }
+    WL_LOG(log, WLOAD_LOG_INFO, "cache", "'%s' is written through the page cache: O_DIRECT is %s",
+           partial->path, strerrorname_np(found));
+    return WLOAD_OK;
+}
+
+int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
+                      enum wload_io_policy policy, struct wload_error *err)
+{
+    char path[32];
+    uint32_t align;
+    int fd;
+
+    if (policy == WLOAD_IO_BUFFERED || partial->size_bytes < WL_PARTIAL_BLOCK_BYTES) {
+        return WLOAD_OK;
+    }
+    partial->is_strict = policy == WLOAD_IO_DIRECT;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", partial->fd);
+    fd = wl_sys->openat(AT_FDCWD, path, O_RDWR | O_DIRECT | O_CLOEXEC, 0);
+    if (fd < 0) {
+        return refuse_direct(partial, log, errno, err);
+    }
+    align = wl_file_direct_align(fd);
+    if (align == 0) {
+        (void)wl_sys->close(fd);
+        return refuse_direct(partial, log, EOPNOTSUPP, err);
+    }
+    partial->direct_fd = fd;
+    partial->is_direct = true;
+    atomic_store(&partial->direct_align, (unsigned)wl_max(align, PAGE_BYTES));
+    return WLOAD_OK;
+}
+
+/* What of these bytes can pass the page cache by. */
+static uint64_t direct_bytes(const struct wl_partial *partial, uint64_t offset, const void *memory,
+                             uint64_t size_bytes)
+{
+    unsigned align = atomic_load_explicit(&partial->direct_align, memory_order_relaxed);
+
+    return align > 0 && offset % align == 0 && (uintptr_t)memory % align == 0
+               ? wl_round_down(size_bytes, align)
+               : 0;
+}
+
+static bool is_refusal(int64_t rc)
+{
+    return rc == -EINVAL || rc == -EOPNOTSUPP;
+}
+
+/* *written is how many bytes passed the page cache by. */
+static int write_directly(struct wl_partial *partial, const void *data, uint64_t size_bytes,
+                          uint64_t offset, uint64_t *written)
+{
+    uint64_t size = direct_bytes(partial, offset, data, size_bytes);
+    int rc = size > 0 ? wl_sys_write_at(partial->direct_fd, data, size, offset) : 0;
+
+    *written = size;
+    if (is_refusal(rc) && !partial->is_strict) {
+        atomic_store_explicit(&partial->direct_align, 0, memory_order_relaxed);
+        *written = 0;
+        rc = 0;
+    }
+    return rc;
+}
+
+static int write_bytes(struct wl_partial *partial, uint64_t begun, uint64_t offset,
+                       const uint8_t *data, uint64_t size_bytes)
+{
+    uint64_t written;
+    int rc = write_directly(partial, data, size_bytes, offset, &written);
+
+    if (rc == 0 && written < size_bytes) {
+        rc = wl_sys_write_at(partial->fd, data + written, size_bytes - written, offset + written);
+        write_back(partial, begun, offset + written, offset + size_bytes);
+    }
+    return rc;
+}
+
 int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
                      uint64_t size_bytes, struct wload_error *err)
 {
@@ -123,14 +210,32 @@ int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset
 
     WL_ASSERT(begun <= offset && offset <= partial->size_bytes);
     WL_ASSERT(size_bytes <= partial->size_bytes - offset);
-    rc = wl_sys_write_at(partial->fd, data, size_bytes, offset);
+    rc = write_bytes(partial, begun, offset, data, size_bytes);
     if (rc < 0) {
         return wl_err_sys(err, -rc, "cannot write '%s'", partial->path);
     }
     last = end == partial->size_bytes ? partial->block_count : end / WL_PARTIAL_BLOCK_BYTES;
     mark(partial, wl_max(block_after(begun), offset / WL_PARTIAL_BLOCK_BYTES), last);
-    write_back(partial, begun, offset, end);
     return WLOAD_OK;
+}
+
+int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
+                    uint64_t size_bytes, struct wload_error *err)
+{
+    uint64_t whole = wl_round_up(size_bytes, PAGE_BYTES);
+    bool is_direct = direct_bytes(partial, offset, memory, whole) == whole;
+    int64_t got = wl_sys_read(is_direct ? partial->direct_fd : partial->fd, memory,
+                              is_direct ? whole : size_bytes, offset);
+
+    if (is_refusal(got)) {
+        got = wl_sys_read(partial->fd, memory, size_bytes, offset);
+    }
+    if (got < 0) {
+        return wl_err_sys(err, (int)-got, "cannot read '%s'", partial->path);
+    }
+    return (uint64_t)got >= size_bytes
+               ? WLOAD_OK
+               : wl_err_at(err, WLOAD_ERR_IO, offset, "'%s' has lost its end", partial->path);
 }
 
 /* ---- The end ------------------------------------------------------------------------ */
@@ -148,6 +253,9 @@ static void unmap(struct wl_partial *partial)
 static void end(struct wl_partial *partial)
 {
     unmap(partial);
+    if (partial->is_direct) {
+        (void)wl_sys->close(partial->direct_fd);
+    }
     if (partial->fd >= 0) {
         (void)wl_sys->close(partial->fd);
     }

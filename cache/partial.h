@@ -39,6 +39,10 @@ struct wl_partial {
     uint64_t memory_bytes;
     atomic_uchar *map;
     bool is_private; /* a name of its own: discarded on failure, not resumed */
+    bool is_direct;  /* direct_fd is open */
+    bool is_strict;  /* what cannot be written past the page cache is an error */
+    int direct_fd;
+    atomic_uint direct_align; /* of writes past the page cache; 0: all go through it */
 };
 
 struct wl_partial_place {
@@ -55,10 +59,24 @@ struct wl_partial_place {
 int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *place, bool is_fresh,
                     struct wl_partial *out, struct wload_error *err);
 
+/*
+ * Write past the page cache, before the first write.  With WLOAD_IO_AUTO where the
+ * file system has that way, at the alignment that it asks for, and in whole pages:
+ * the rest, as the end of the file, goes through the page cache.  With
+ * WLOAD_IO_DIRECT it is an error if the file system has not.
+ */
+int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
+                      enum wload_io_policy policy, struct wload_error *err);
+
 /* Write at `offset` and mark the blocks that this completes: `begun` is where the run of bytes
  * that are written one after the other began. */
 int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
                      uint64_t size_bytes, struct wload_error *err);
+
+/* Read what is there, past the page cache if that is how it is written.  `size_bytes` may be
+ * rounded up to WL_PARTIAL_BLOCK_BYTES: `memory` has that much room. */
+int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
+                    uint64_t size_bytes, struct wload_error *err);
 
 /* The end of what is there from `offset` on without a gap. */
 uint64_t wl_partial_ready(const struct wl_partial *partial, uint64_t offset);

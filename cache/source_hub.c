@@ -25,7 +25,7 @@ struct asking {
 static int begin_asking(struct asking *asking, struct wl_snapshot *snapshot,
                         struct wload_error *err)
 {
-    int rc = wl_transfer_init(&asking->transfer, &snapshot->config, &snapshot->log, err);
+    int rc = wl_transfer_init(&asking->transfer, &snapshot->config, &snapshot->log, 0, err);
 
     asking->snapshot = snapshot;
     asking->http = NULL;

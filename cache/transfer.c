@@ -35,12 +35,18 @@ static int64_t first_wait_ms(void)
 }
 
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
-                     const struct wl_log *log, struct wload_error *err)
+                     const struct wl_log *log, uint32_t connection_count, struct wload_error *err)
 {
     pthread_condattr_t attributes;
     int sys_errno;
 
-    *transfer = (struct wl_transfer){.config = config, .log = *log, .retry_ms = first_wait_ms()};
+    WL_ASSERT(connection_count <= WL_TRANSFER_CONNECTIONS_MAX);
+    *transfer = (struct wl_transfer){
+        .config = config,
+        .log = *log,
+        .connection_count = connection_count ? connection_count : WL_TRANSFER_CONNECTIONS,
+        .retry_ms = first_wait_ms(),
+    };
     sys_errno = pthread_condattr_init(&attributes);
     if (sys_errno == 0) {
         (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -77,6 +83,30 @@ static bool is_canceled(void *user)
     struct wl_transfer *transfer = user;
 
     return atomic_load(&transfer->is_canceled);
+}
+
+/* ---- Pace --------------------------------------------------------------------- */
+
+void wl_transfer_pace_begin(struct wl_transfer_pace *pace)
+{
+    *pace = (struct wl_transfer_pace){.asked_ns = wl_clock_ns()};
+}
+
+bool wl_transfer_is_ending(struct wl_transfer_pace *pace, int64_t now_ns, uint64_t got_bytes,
+                           uint64_t left_bytes)
+{
+    double wait_ns, pace_ns; /* until the first bytes; of each since */
+
+    if (pace->first_ns == 0) {
+        pace->first_ns = now_ns;
+        pace->first_bytes = got_bytes;
+    }
+    if (left_bytes == 0 || got_bytes == pace->first_bytes) {
+        return left_bytes == 0;
+    }
+    wait_ns = (double)(pace->first_ns - pace->asked_ns);
+    pace_ns = (double)(now_ns - pace->first_ns) / (double)(got_bytes - pace->first_bytes);
+    return left_bytes <= got_bytes && (double)left_bytes * pace_ns <= wait_ns;
 }
 
 /* ---- Warnings and waits --------------------------------------------------------- */

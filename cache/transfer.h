@@ -13,6 +13,10 @@
  *    ^                    |
  *    +----- expired ------+
  *
+ * Between the end of one answer and the first byte of the next a connection would
+ * have nothing to do.  So whoever reads pieces of a file asks for the next one, over
+ * another connection, when the answer before it is about to end.
+ *
  * The token goes to the endpoint's own origin alone.  Nothing from https goes on
  * over http.  No token and no query of another origin's address is ever logged.
  */
@@ -37,6 +41,7 @@
 struct wl_transfer {
     const struct wl_config *config; /* borrowed */
     struct wl_log log;
+    uint32_t connection_count; /* pieces of files that are asked for at once */
     pthread_mutex_t mutex;
     pthread_cond_t wakes;                                     /* on CLOCK_MONOTONIC */
     int64_t paused_until_ns;                                  /* no request starts before */
@@ -49,8 +54,35 @@ struct wl_transfer {
     atomic_uint_fast32_t retry_count;
 };
 
+#define WL_TRANSFER_CONNECTIONS     16u /* where the user says nothing */
+#define WL_TRANSFER_CONNECTIONS_MAX 256u
+
+/* `connection_count` 0: WL_TRANSFER_CONNECTIONS. */
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
-                     const struct wl_log *log, struct wload_error *err);
+                     const struct wl_log *log, uint32_t connection_count, struct wload_error *err);
+
+/* Threads that are to ask for pieces: some ask for the next one while others end theirs. */
+static inline uint32_t wl_transfer_threads(const struct wl_transfer *transfer)
+{
+    return transfer->connection_count + (transfer->connection_count + 1) / 2;
+}
+
+#define WL_TRANSFER_THREADS_MAX (WL_TRANSFER_CONNECTIONS_MAX + WL_TRANSFER_CONNECTIONS_MAX / 2)
+
+/* How a piece comes. */
+struct wl_transfer_pace {
+    int64_t asked_ns;
+    int64_t first_ns; /* when its first bytes came */
+    uint64_t first_bytes;
+};
+
+void wl_transfer_pace_begin(struct wl_transfer_pace *pace);
+
+/* Told of each part, `got_bytes` in all: whether the rest is about to come in the time that the
+ * first byte took to come. */
+bool wl_transfer_is_ending(struct wl_transfer_pace *pace, int64_t now_ns, uint64_t got_bytes,
+                           uint64_t left_bytes);
+
 void wl_transfer_clear(struct wl_transfer *transfer);
 
 /* Any thread: calls in progress return WLOAD_ERR_CANCELED soon, later ones at once. */

@@ -272,7 +272,7 @@ struct wload_fetch_options {
     uint32_t connection_count; /* at once, at most 256; 0: 16 */
     uint32_t is_forced;        /* not 0: download also what is there */
     uint32_t is_unkept; /* not 0, of a load: weights go to their place alone, no file is left */
-    uint32_t reserved;
+    uint32_t io_policy; /* enum wload_io_policy, of what is written; AUTO: O_DIRECT if possible */
     /* Called on the caller's thread, at most ten times a second, and once at the end.  Not 0
      * stops with WLOAD_ERR_CALLBACK. */
     int (*on_progress)(void *user, const struct wload_fetch_progress *progress);

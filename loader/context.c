@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/sys.h"
+#include "cache/transfer.h"
 
 uint32_t wload_version(void)
 {
@@ -35,6 +36,21 @@ int wl_options_take(void *target, size_t target_bytes, const void *source, struc
     }
     memcpy(target, source, known);
     return WLOAD_OK;
+}
+
+int wl_fetch_options_take(struct wload_fetch_options *target,
+                          const struct wload_fetch_options *source, struct wload_error *err)
+{
+    int rc = wl_options_take(target, sizeof(*target), source, err);
+
+    if (rc == WLOAD_OK && target->connection_count > WL_TRANSFER_CONNECTIONS_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "%u connections; at most %u are made",
+                          target->connection_count, WL_TRANSFER_CONNECTIONS_MAX);
+    }
+    if (rc == WLOAD_OK && target->io_policy > WLOAD_IO_BUFFERED) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "io_policy is not one of its enum");
+    }
+    return rc;
 }
 
 int wload_context_new(const struct wload_context_options *options, struct wload_context **out,

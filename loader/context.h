@@ -26,4 +26,8 @@ int wl_context_share(struct wload_context *context, struct wload_context **out,
  */
 int wl_options_take(void *target, size_t target_bytes, const void *source, struct wload_error *err);
 
+/* The same of these, and whether they can be. */
+int wl_fetch_options_take(struct wload_fetch_options *target,
+                          const struct wload_fetch_options *source, struct wload_error *err);
+
 #endif /* WL_CONTEXT_H */

@@ -10,10 +10,6 @@
 #include "base/err.h"
 #include "base/sys.h"
 
-/* Where the kernel does not tell, every device of today takes this. */
-#define ALIGN_BYTES_UNKNOWN 4096u
-#define ALIGN_BYTES_MAX     65536u
-
 static int refuse(struct wl_files *files, const char *path, int sys_errno, const char *when,
                   struct wload_error *err)
 {
@@ -25,20 +21,6 @@ static int refuse(struct wl_files *files, const char *path, int sys_errno, const
                        strerrorname_np(sys_errno), path);
     }
     return WLOAD_OK;
-}
-
-/* The alignment of direct reads, or 0 where statx says that there are none. */
-static uint32_t direct_alignment(int fd)
-{
-    struct statx status = {0};
-    uint32_t align = ALIGN_BYTES_UNKNOWN;
-
-    if (wl_sys->statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
-        (status.stx_mask & STATX_DIOALIGN) != 0) {
-        align = status.stx_dio_offset_align > status.stx_dio_mem_align ? status.stx_dio_offset_align
-                                                                       : status.stx_dio_mem_align;
-    }
-    return align <= ALIGN_BYTES_MAX && (align == 0 || wl_is_pow2(align)) ? align : 0;
 }
 
 static int open_direct(struct wl_files *files, struct wl_job_file *file,
@@ -57,7 +39,7 @@ static int open_direct(struct wl_files *files, struct wl_job_file *file,
         (void)wl_sys->close(fd);
         return wl_err_set(err, WLOAD_ERR_IO, "'%s' changed while it was opened", file->path);
     }
-    align = direct_alignment(fd);
+    align = wl_file_direct_align(fd);
     if (align == 0) {
         (void)wl_sys->close(fd);
         return refuse(files, file->path, EOPNOTSUPP, "by statx", err);

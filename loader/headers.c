@@ -235,7 +235,7 @@ int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t 
     if (!snapshot) {
         return run(&team, err);
     }
-    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, err);
+    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, 0, err);
     if (rc == WLOAD_OK) {
         rc = run(&team, err);
         wl_transfer_clear(&team.transfer);

@@ -8,8 +8,6 @@
 #include "base/err.h"
 #include "base/sys.h"
 
-#define CONNECTIONS_DEFAULT 16u
-
 /* ---- Files ------------------------------------------------------------------------------ */
 
 static const char *first_tensor(const struct wload_model *model, uint32_t file_index)
@@ -59,6 +57,7 @@ static int open_one(struct wl_intake *intake, const struct wload_model *model, u
     stream->transfer = &intake->transfer;
     stream->file = &intake->snapshot->listing.files[model->listed[i]];
     stream->path = model->files[i].path;
+    stream->io_policy = model->write_policy;
     intake->keep_files[i] = (struct wl_keep_file){
         .name = model->files[i].path,
         .hash = stream->file->hash,
@@ -107,9 +106,8 @@ int wl_intake_open(const struct wload_model *model, const bool *is_wanted, bool 
     if (model->unkept_why) {
         (void)snprintf(intake->disk.message, sizeof(intake->disk.message), "%s", model->unkept_why);
     }
-    intake->connection_count =
-        model->connection_count ? model->connection_count : CONNECTIONS_DEFAULT;
-    rc = wl_transfer_init(&intake->transfer, &snapshot->config, &snapshot->log, err);
+    rc = wl_transfer_init(&intake->transfer, &snapshot->config, &snapshot->log,
+                          model->connection_count, err);
     if (rc < 0) {
         return rc;
     }

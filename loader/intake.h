@@ -22,7 +22,6 @@ struct wl_intake {
     struct wl_keep *keep;            /* NULL before wl_intake_start() */
     uint32_t file_count;
     uint32_t stream_count;
-    uint32_t connection_count;
     bool is_kept;
     struct wload_error disk;    /* why the cache is off; message "": it is not */
     pthread_mutex_t mutex;      /* of the next three */

@@ -257,7 +257,8 @@ static uint32_t choose_depths(struct wload_job *job)
     /* Copying from the page cache keeps a CPU busy per read; more would only queue. */
     job->engine.depth[WL_LANE_MEMORY] = wl_sys_cpu_count();
     job->engine.depth[WL_LANE_STORAGE] = (uint32_t)wl_max(
-        job->options.queue_depth, job->intake.stream_count > 0 ? job->intake.connection_count : 0);
+        job->options.queue_depth,
+        job->intake.stream_count > 0 ? wl_transfer_threads(&job->intake.transfer) : 0);
     return (uint32_t)wl_max(wl_min(slots, job->plan.extent_count), 1);
 }
 

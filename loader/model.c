@@ -15,6 +15,7 @@
 /* A model on its way from spec to index. */
 struct opening {
     const struct wl_log *log;
+    struct wload_fetch_options fetch; /* taken */
     struct wl_manifest manifest;
     struct wl_shards *indexes; /* by manifest entry; empty where that is a weights file */
     struct wl_weights *files;
@@ -43,12 +44,11 @@ static int find_manifest(struct opening *opening, const char *text,
                          const struct wload_model_options *options, struct wload_error *err)
 {
     struct wload_snapshot_options snapshot;
-    struct wload_fetch_options fetch;
-    const struct wl_source_options taken = {.snapshot = &snapshot, .fetch = &fetch};
+    const struct wl_source_options taken = {.snapshot = &snapshot, .fetch = &opening->fetch};
     struct wl_spec spec;
     int rc = wl_options_take(&snapshot, sizeof(snapshot), options->snapshot, err);
 
-    rc = rc < 0 ? rc : wl_options_take(&fetch, sizeof(fetch), options->fetch, err);
+    rc = rc < 0 ? rc : wl_fetch_options_take(&opening->fetch, options->fetch, err);
     rc = rc < 0 ? rc : wl_spec_parse(text, options->variant, &spec, err);
     if (rc < 0) {
         return rc;
@@ -239,6 +239,8 @@ static int build(struct opening *opening, struct wload_model *model, struct wloa
     }
     model->info.file_count = count;
     model->snapshot = opening->manifest.snapshot;
+    model->connection_count = opening->fetch.connection_count;
+    model->write_policy = opening->fetch.io_policy;
     model->is_unkept = opening->manifest.is_unkept;
     model->unkept_why = opening->manifest.unkept_why;
     opening->manifest.unkept_why = NULL;
@@ -286,7 +288,6 @@ int wload_model_open(struct wload_context *context, const char *spec,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a model");
     }
     atomic_init(&model->references, 1);
-    model->connection_count = taken.fetch ? taken.fetch->connection_count : 0;
     rc = wl_context_share(context, &model->context, err);
     if (rc == WLOAD_OK) {
         rc = open_model(model, spec, &taken, err);

@@ -29,9 +29,10 @@ struct wload_model {
     /* A model that is not all on this machine: */
     struct wl_snapshot *snapshot; /* which knows where the rest is; NULL: there is none */
     uint32_t *listed; /* by file: its number in the snapshot's listing; WL_NOT_LISTED: here */
-    uint32_t connection_count; /* 0: the default */
-    bool is_unkept;            /* nothing is kept of what comes: */
-    char *unkept_why;          /* why, where that was not asked for; else NULL */
+    uint32_t connection_count;         /* 0: the default */
+    enum wload_io_policy write_policy; /* of what is kept */
+    bool is_unkept;                    /* nothing is kept of what comes: */
+    char *unkept_why;                  /* why, where that was not asked for; else NULL */
 };
 
 struct wload_model *wl_model_share(struct wload_model *model);

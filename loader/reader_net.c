@@ -9,11 +9,10 @@
 #include <stdio.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/sys.h"
 #include "loader/intake.h"
-
-#define THREADS_MAX 256u
 
 struct net_reader {
     struct wl_reader base;
@@ -27,37 +26,68 @@ struct net_reader {
     uint32_t queued_first;
     uint32_t queued_count;
     uint32_t done_count;
+    uint32_t reading_count; /* reads on their way, but for those about to end */
     uint32_t thread_count;
     bool is_closing;
-    pthread_t threads[THREADS_MAX];
+    pthread_t threads[WL_TRANSFER_THREADS_MAX];
 };
 
 struct arrival {
-    struct wl_keep *keep;
-    uint32_t slot;
+    struct net_reader *reader;
+    const struct wl_read *read;
+    struct wl_transfer_pace pace;
+    bool is_ending; /* it does not count as being on its way any more */
 };
 
-static void tell_keep(void *user, uint32_t bytes)
+/* The next read may begin. */
+static void stop_counting(struct arrival *arrival)
+{
+    struct net_reader *reader = arrival->reader;
+
+    if (!arrival->is_ending) {
+        arrival->is_ending = true;
+        (void)pthread_mutex_lock(&reader->mutex);
+        reader->reading_count--;
+        (void)pthread_cond_signal(&reader->work_ready);
+        (void)pthread_mutex_unlock(&reader->mutex);
+    }
+}
+
+static void take_note(void *user, uint32_t bytes)
 {
     struct arrival *arrival = user;
+    const struct wl_read *read = arrival->read;
 
-    wl_keep_arrived(arrival->keep, arrival->slot, bytes);
+    wl_keep_arrived(arrival->reader->intake->keep, read->slot, bytes);
+    if (wl_transfer_is_ending(&arrival->pace, wl_clock_ns(), bytes, read->size_bytes - bytes)) {
+        stop_counting(arrival);
+    }
 }
 
 static int32_t read_one(struct net_reader *reader, struct wl_http *http, const struct wl_read *read)
 {
     struct wl_intake *intake = reader->intake;
-    struct arrival arrival = {.keep = intake->keep, .slot = read->slot};
+    struct arrival arrival = {.reader = reader, .read = read};
     struct wload_error err = {0};
-    int rc = http ? wl_stream_read(&intake->streams[read->file_index], http, read->offset,
-                                   read->target, read->size_bytes, tell_keep, &arrival, &err)
-                  : WLOAD_ERR_NETWORK;
+    int rc;
 
+    wl_transfer_pace_begin(&arrival.pace);
+    rc = http ? wl_stream_read(&intake->streams[read->file_index], http, read->offset, read->target,
+                               read->size_bytes, take_note, &arrival, &err)
+              : WLOAD_ERR_NETWORK;
+    stop_counting(&arrival);
     if (rc == WLOAD_OK) {
         return (int32_t)read->size_bytes;
     }
     wl_intake_fail(intake, rc, &err);
     return -EIO;
+}
+
+/* With the mutex. */
+static bool can_begin(const struct net_reader *reader)
+{
+    return reader->queued_count > 0 &&
+           reader->reading_count < reader->intake->transfer.connection_count;
 }
 
 static void *work(void *argument)
@@ -75,7 +105,7 @@ static void *work(void *argument)
         struct wl_read read;
         int32_t result;
 
-        while (reader->queued_count == 0 && !reader->is_closing) {
+        while (!can_begin(reader) && !reader->is_closing) {
             (void)pthread_cond_wait(&reader->work_ready, &reader->mutex);
         }
         if (reader->queued_count == 0) {
@@ -84,6 +114,7 @@ static void *work(void *argument)
         read = reader->queued[reader->queued_first];
         reader->queued_first = (reader->queued_first + 1) % reader->slot_count;
         reader->queued_count--;
+        reader->reading_count++;
         (void)pthread_mutex_unlock(&reader->mutex);
         result = read_one(reader, http, &read);
         (void)pthread_mutex_lock(&reader->mutex);
@@ -120,7 +151,7 @@ static void net_close(struct wl_reader *base)
 
 static int start_threads(struct net_reader *reader, struct wload_error *err)
 {
-    uint32_t wanted = (uint32_t)wl_min(reader->intake->connection_count, THREADS_MAX);
+    uint32_t wanted = wl_transfer_threads(&reader->intake->transfer);
     int rc = 0;
 
     while (reader->thread_count < wanted && rc == 0) {

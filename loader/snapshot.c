@@ -55,7 +55,7 @@ int wload_snapshot_fetch(struct wload_snapshot *snapshot, const struct wload_fet
     if (!snapshot) {
         return wl_err_set(err, WLOAD_ERR_INVALID, "snapshot is NULL");
     }
-    rc = wl_options_take(&taken, sizeof(taken), options, err);
+    rc = wl_fetch_options_take(&taken, options, err);
     return rc < 0 ? rc : wl_snapshot_fetch(inner(snapshot), &taken, WL_FETCH_ALL, err);
 }
 

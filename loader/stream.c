@@ -58,6 +58,9 @@ static int lead(struct wl_stream *stream, struct wload_error *err)
     if (rc == WLOAD_OK) {
         rc = wl_partial_open(&store->log, &place, false, &stream->partial, err);
         wl_store_place_clear(&place);
+        if (rc == WLOAD_OK) {
+            rc = wl_partial_set_io(&stream->partial, &store->log, stream->io_policy, err);
+        }
     }
     if (rc < 0) {
         wl_lock_release(&stream->lock);

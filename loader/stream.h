@@ -36,7 +36,8 @@ struct wl_stream {
     struct wl_snapshot *snapshot; /* borrowed, as are the next three */
     struct wl_transfer *transfer;
     const struct wl_listing_file *file;
-    const char *path; /* that it has when it is published */
+    const char *path;               /* that it has when it is published */
+    enum wload_io_policy io_policy; /* of what is written */
     /* It leads from now on: what comes has to be written.  With the mutex. */
     void (*on_lead)(void *user, struct wl_stream *stream);
     /* It would lead, and the disk takes nothing: so it is PASSING.  With the mutex. */

@@ -43,6 +43,7 @@ static int bring_in_parts(struct wl_store *store, struct wload_error *err)
     if (rc < 0) {
         return rc;
     }
+    rc = wl_partial_set_io(&partial, &store->log, WLOAD_IO_AUTO, err);
     for (uint64_t at = 0, end; wl_partial_gap(&partial, at, &at, &end) && rc == WLOAD_OK;) {
         rc = wl_partial_write(&partial, at, at, text + at, end - at, err);
     }

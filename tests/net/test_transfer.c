@@ -72,7 +72,7 @@ static void begin(void)
     };
     at.remote =
         (struct wl_remote){.url = at.url, .name = "weights", .size_bytes = SIZE, .hash = HASH};
-    CHECK_OK(wl_transfer_init(&at.transfer, &at.config, &log, &at.err), &at.err);
+    CHECK_OK(wl_transfer_init(&at.transfer, &at.config, &log, 0, &at.err), &at.err);
     CHECK_OK(wl_http_new(&at.config, &at.http, &at.err), &at.err);
 }
 

@@ -105,7 +105,7 @@ static void begin(const char *endpoint, bool has_token)
     memset(&line, 0, sizeof(line));
     (void)snprintf(place, sizeof(place), "%s", endpoint);
     at.config = (struct wl_config){.endpoint = place, .token = has_token ? token : NULL};
-    CHECK_OK(wl_transfer_init(&at.transfer, &at.config, &log, &at.err), &at.err);
+    CHECK_OK(wl_transfer_init(&at.transfer, &at.config, &log, 0, &at.err), &at.err);
 }
 
 static void end(void)
@@ -415,8 +415,33 @@ static void warnings_of_the_hub(void)
     end();
 }
 
+/* ---- Pace --------------------------------------------------------------------------- */
+
+/* 30 ms until the first 1 MB, then 1 MB in each 10 ms: the last 3 MB come while one waits. */
+static void pace(void)
+{
+    const int64_t ms = 1000000;
+    const uint64_t mb = 1000000;
+    struct wl_transfer_pace pace = {.asked_ns = 5 * ms};
+
+    for (uint64_t got = 1; got <= 20; got++) {
+        int64_t now_ns = (35 + 10 * ((int64_t)got - 1)) * ms;
+
+        CHECK_EQ(wl_transfer_is_ending(&pace, now_ns, got * mb, (20 - got) * mb), got >= 17);
+    }
+    pace = (struct wl_transfer_pace){.asked_ns = 5 * ms};
+    CHECK(wl_transfer_is_ending(&pace, 6 * ms, 1, 0)); /* all at once */
+    /* However long the wait was, half of a piece comes before the next is asked for. */
+    pace = (struct wl_transfer_pace){.asked_ns = 1 * ms};
+    for (uint64_t got = 1; got <= 20; got++) {
+        CHECK_EQ(wl_transfer_is_ending(&pace, (900 + (int64_t)got) * ms, got * mb, (20 - got) * mb),
+                 got >= 10);
+    }
+}
+
 int main(void)
 {
+    pace();
     texts();
     texts_stay_at_home();
     token_over_http();
