@@ -8,9 +8,10 @@
  * the files' pages are evicted (cold) or made resident (warm), and what the page cache then holds
  * is written down.  The figure of a row is the median of its pairs' ratios.
  *
- * A model that is named has more rows: downloaded through an empty cache, then loaded (network);
- * both in one pass, to the last hash (first); loaded from the cache (cache); and how long finding
- * it takes, and not finding one (resolve).
+ * A model that is named has more rows: downloaded into an empty cache, every file verified
+ * (network); the same and then loaded from there (download+load); both in one pass, to the last
+ * hash (first); loaded from the cache (cache); and how long finding it takes, and not finding one
+ * (resolve).  Where both are wanted, one download is measured for network and download+load.
  */
 #ifndef WLOAD_BENCH_H
 #define WLOAD_BENCH_H
@@ -26,12 +27,13 @@
 #define BENCH_TEXT_BYTES 512 /* an error message fits */
 
 enum bench_target {
-    BENCH_SINK,        /* chunks, released at once */
-    BENCH_HOST,        /* fresh host memory */
-    BENCH_HOST_REUSED, /* the memory of an earlier load */
-    BENCH_DEVICE,      /* memory of a GPU */
-    BENCH_NETWORK,     /* a cache, and from there a sink */
-    BENCH_FIRST        /* a cache and a sink at once */
+    BENCH_SINK,          /* chunks, released at once */
+    BENCH_HOST,          /* fresh host memory */
+    BENCH_HOST_REUSED,   /* the memory of an earlier load */
+    BENCH_DEVICE,        /* memory of a GPU */
+    BENCH_DOWNLOAD,      /* a cache */
+    BENCH_DOWNLOAD_LOAD, /* a cache, and from there a sink */
+    BENCH_FIRST          /* a cache and a sink at once */
 };
 
 struct bench_settings {
@@ -48,15 +50,16 @@ struct bench_settings {
     bool is_quiet; /* no progress */
 };
 
-/* One load, as measured. */
+/* One load, as measured; or a download, of which stats and notes are empty. */
 struct bench_load {
     struct roof_figure figure;
+    struct roof_figure download; /* what of it came before the load; elapsed_ns 0: nothing */
     struct wload_stats stats;
     char reader_note[BENCH_TEXT_BYTES];
     char io_note[BENCH_TEXT_BYTES];
-    int64_t proven_ns;   /* from the beginning to the end of wload_job_run(), hashes compared */
-    int64_t download_ns; /* of these two, 0: all was there */
+    int64_t proven_ns; /* from the beginning to the end of wload_job_run(), hashes compared */
     uint64_t received_bytes;
+    uint64_t file_bytes; /* downloaded before the load, without what was thrown away */
 };
 
 struct bench_pair {
@@ -85,6 +88,8 @@ struct bench_row {
     struct bench_spread milliseconds; /* of a look */
     bool has_bus;
     bool has_network;
+    bool is_download; /* and no load */
+    uint64_t bytes;   /* that GB are counted of: the tensors', of a download the files' */
     struct bench_spread percent; /* of roof */
     double gb_per_s;             /* medians */
     double roof_gb_per_s;
@@ -92,7 +97,7 @@ struct bench_row {
     double roof_cpu_seconds_per_gb;
 };
 
-#define BENCH_ROWS_MAX 12
+#define BENCH_ROWS_MAX 16
 
 struct bench_report {
     struct bench_settings settings; /* the device as found */
@@ -114,16 +119,17 @@ void bench_report_clear(struct bench_report *report);
 int bench_load(const struct bench_settings *settings, enum bench_target target,
                struct wload_arena *arena, struct bench_load *out, struct wload_error *err);
 
-/* What the rows `network` and `first` need.  WLOAD_ERR_UNSUPPORTED of all of these: there can be no
- * such row here; err says why. */
+/* What the rows need that download.  WLOAD_ERR_UNSUPPORTED of all of these: there can be no such
+ * row here; err says why. */
 struct bench_net;
 
 int bench_net_open(const struct bench_settings *settings, struct bench_net **out,
                    struct wload_error *err);
 void bench_net_close(struct bench_net *net);
-/* Through a fresh cache: download, then load; or in one pass. */
-int bench_net_load(struct bench_net *net, bool is_one_pass, struct bench_load *out,
+/* Through a fresh cache: BENCH_DOWNLOAD, BENCH_DOWNLOAD_LOAD or BENCH_FIRST. */
+int bench_net_load(struct bench_net *net, enum bench_target target, struct bench_load *out,
                    struct wload_error *err);
+/* Plain GETs of the files that BENCH_DOWNLOAD downloads. */
 int bench_net_roof(struct bench_net *net, struct roof_figure *out, struct wload_error *err);
 
 /* Look for the model, which is here, and for one that is not, in turn; fill in both rows' times. */
@@ -138,6 +144,10 @@ struct bench_spread bench_spread_of(double *values, uint32_t count);
 
 /* Fill in a row's medians from its pairs. */
 int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_error *err);
+
+/* Make `out`, which has a name, the row of the downloads alone of a measured or absent row. */
+int bench_row_split_download(const struct bench_row *both, struct bench_row *out,
+                             struct wload_error *err);
 
 void bench_put_table(FILE *out, const struct bench_report *report);
 cJSON *bench_json(const struct bench_report *report); /* NULL: no memory */

@@ -41,7 +41,8 @@ static struct wload_job_options options_for(const struct bench_settings *setting
     options.device_kind = WLOAD_DEVICE_HOST;
     switch (target) {
     case BENCH_SINK:
-    case BENCH_NETWORK:
+    case BENCH_DOWNLOAD:
+    case BENCH_DOWNLOAD_LOAD:
     case BENCH_FIRST:
         options.on_chunk = drop_chunk;
         break;

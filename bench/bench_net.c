@@ -224,42 +224,50 @@ static int download(const struct bench_net *net, struct wload_snapshot *snapshot
     return rc;
 }
 
-/* From nothing to the last tensor, with everything through `cache`. */
-static int download_and_load(const struct bench_net *net, const char *cache, struct bench_load *out,
-                             struct wload_error *err)
+static int load_downloaded(const struct bench_net *net, const char *path, struct bench_load *out,
+                           struct wload_error *err)
 {
     struct bench_settings local = *net->settings;
+
+    local.spec = path;
+    local.snapshot = (struct wload_snapshot_options){.struct_size = sizeof(local.snapshot),
+                                                     .variant = local.snapshot.variant};
+    return bench_load(&local, BENCH_SINK, NULL, out, err);
+}
+
+/* From nothing to the last file in `cache`, or on to the last tensor. */
+static int download_and_load(const struct bench_net *net, const char *cache, bool is_loaded,
+                             struct bench_load *out, struct wload_error *err)
+{
     struct wload_snapshot *snapshot;
-    struct bench_load load;
+    struct bench_load load = {0};
     int64_t begin_cpu_ns = wl_clock_cpu_ns();
     int64_t begin_ns = wl_clock_ns();
-    int64_t download_ns, download_cpu_ns;
+    struct roof_figure figure;
     int rc = ask_hub(net, cache, &snapshot, err);
 
     if (rc < 0) {
         return rc;
     }
     rc = download(net, snapshot, err);
-    download_ns = wl_clock_ns() - begin_ns;
-    download_cpu_ns = wl_clock_cpu_ns() - begin_cpu_ns;
-    if (rc == WLOAD_OK) {
-        local.spec = snapshot->path;
-        local.snapshot = (struct wload_snapshot_options){.struct_size = sizeof(local.snapshot),
-                                                         .variant = local.snapshot.variant};
-        rc = bench_load(&local, BENCH_SINK, NULL, &load, err);
+    figure = (struct roof_figure){.elapsed_ns = wl_clock_ns() - begin_ns,
+                                  .cpu_ns = wl_clock_cpu_ns() - begin_cpu_ns};
+    if (rc == WLOAD_OK && is_loaded) {
+        rc = load_downloaded(net, snapshot->path, &load, err);
     }
     if (rc == WLOAD_OK) {
         *out = load;
-        out->figure.elapsed_ns += download_ns;
-        out->figure.cpu_ns += download_cpu_ns;
-        out->download_ns = download_ns;
+        out->download = figure;
+        out->figure.elapsed_ns += figure.elapsed_ns;
+        out->figure.cpu_ns += figure.cpu_ns;
         out->received_bytes = snapshot->received_bytes;
+        out->file_bytes = snapshot->total_bytes;
     }
     wload_snapshot_free(snapshot);
     return rc;
 }
 
-/* The same without a stop between. */
+/* To the last tensor without a stop between. */
 static int load_first(const struct bench_net *net, const char *cache, struct bench_load *out,
                       struct wload_error *err)
 {
@@ -282,7 +290,7 @@ static int load_first(const struct bench_net *net, const char *cache, struct ben
     return rc;
 }
 
-int bench_net_load(struct bench_net *net, bool is_one_pass, struct bench_load *out,
+int bench_net_load(struct bench_net *net, enum bench_target target, struct bench_load *out,
                    struct wload_error *err)
 {
     char *cache = new_cache(net);
@@ -291,7 +299,9 @@ int bench_net_load(struct bench_net *net, bool is_one_pass, struct bench_load *o
     if (!cache) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the path of a cache");
     }
-    rc = is_one_pass ? load_first(net, cache, out, err) : download_and_load(net, cache, out, err);
+    rc = target == BENCH_FIRST
+             ? load_first(net, cache, out, err)
+             : download_and_load(net, cache, target == BENCH_DOWNLOAD_LOAD, out, err);
     remove_tree(cache);
     free(cache);
     return judge(rc, err);

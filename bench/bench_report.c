@@ -32,12 +32,33 @@ static void put_row(FILE *out, const struct bench_row *row)
         return;
     }
     load = &row->pairs[row->pair_count - 1].load;
-    (void)fprintf(out, "%6.1f %6.1f %6.1f  %6.2f %6.2f  %6.3f %6.3f  %-5s %10s %10s\n",
-                  row->percent.median, row->percent.min, row->percent.max, row->gb_per_s,
-                  row->roof_gb_per_s, row->cpu_seconds_per_gb, row->roof_cpu_seconds_per_gb,
-                  options_reader_name(load->stats.reader_kind),
+    (void)fprintf(out, "%6.1f %6.1f %6.1f  %6.2f %6.2f  %6.3f %6.3f  ", row->percent.median,
+                  row->percent.min, row->percent.max, row->gb_per_s, row->roof_gb_per_s,
+                  row->cpu_seconds_per_gb, row->roof_cpu_seconds_per_gb);
+    if (row->is_download) {
+        (void)fprintf(out, "%-5s %10s %10s\n", "-", "-", "-");
+        return;
+    }
+    (void)fprintf(out, "%-5s %10s %10s\n", options_reader_name(load->stats.reader_kind),
                   text_size(load->stats.direct_bytes, direct),
                   text_size(load->stats.buffered_bytes, buffered));
+}
+
+static void put_network_note(FILE *out, const struct bench_row *row, const struct bench_load *load)
+{
+    double seconds = (double)load->figure.elapsed_ns / GB;
+    double download_seconds = (double)load->download.elapsed_ns / GB;
+    char received[TEXT_SIZE_BYTES];
+
+    (void)fprintf(out, "%s downloaded ", text_size(load->received_bytes, received));
+    if (row->is_download) {
+        (void)fprintf(out, "and verified in %.3f s\n", seconds);
+    } else if (load->download.elapsed_ns > 0) {
+        (void)fprintf(out, "in %.3f s, loaded in %.3f s\n", download_seconds,
+                      seconds - download_seconds);
+    } else {
+        (void)fprintf(out, "while loaded, in %.3f s\n", seconds);
+    }
 }
 
 static void put_notes(FILE *out, const struct bench_row *row)
@@ -48,14 +69,8 @@ static void put_notes(FILE *out, const struct bench_row *row)
 
     (void)fprintf(out, "%s: roof is %s%s; ", row->name,
                   row->has_bus ? "the slower of bus and " : "", row->roof_name);
-    if (row->has_network && load->download_ns == 0) {
-        (void)fprintf(out, "%s downloaded while loaded, in %.3f s\n",
-                      text_size(load->received_bytes, before),
-                      (double)load->figure.elapsed_ns / GB);
-    } else if (row->has_network) {
-        (void)fprintf(out, "%s downloaded in %.3f s, loaded in %.3f s\n",
-                      text_size(load->received_bytes, before), (double)load->download_ns / GB,
-                      (double)(load->figure.elapsed_ns - load->download_ns) / GB);
+    if (row->has_network) {
+        put_network_note(out, row, load);
     } else {
         (void)fprintf(out, "in the page cache %s before, %s after\n",
                       text_size((uint64_t)last->load_resident_before, before),
@@ -145,11 +160,9 @@ static cJSON *pair_json(const struct bench_row *row, const struct bench_pair *pa
     }
     add_seconds(object, "cpu_seconds", load->figure.cpu_ns);
     add_seconds(object, "roof_cpu_seconds", pair->roof.cpu_ns);
-    add_seconds(object, "wait_storage_seconds", load->stats.wait_storage_ns);
-    add_seconds(object, "wait_device_seconds", load->stats.wait_device_ns);
     if (row->has_network) {
-        if (load->download_ns > 0) {
-            add_seconds(object, "download_seconds", load->download_ns);
+        if (load->download.elapsed_ns > 0) {
+            add_seconds(object, "download_seconds", load->download.elapsed_ns);
         }
         add_bytes(object, "received_bytes", load->received_bytes);
     } else {
@@ -157,22 +170,17 @@ static cJSON *pair_json(const struct bench_row *row, const struct bench_pair *pa
         add_number(object, "resident_bytes_after", (double)pair->load_resident_after);
         add_number(object, "roof_resident_bytes_before", (double)pair->roof_resident_before);
     }
-    add_io(object, &load->stats);
+    if (!row->is_download) {
+        add_seconds(object, "wait_storage_seconds", load->stats.wait_storage_ns);
+        add_seconds(object, "wait_device_seconds", load->stats.wait_device_ns);
+        add_io(object, &load->stats);
+    }
     return object;
 }
 
-static void add_figures(cJSON *object, const struct bench_row *row)
+/* How a load read. */
+static void add_reading(cJSON *object, const struct bench_load *load)
 {
-    const struct bench_load *load = &row->pairs[row->pair_count - 1].load;
-    cJSON *pairs;
-
-    add_spread(object, "percent_of_roof", &row->percent);
-    add_number(object, "gb_per_s", row->gb_per_s);
-    add_number(object, "roof_gb_per_s", row->roof_gb_per_s);
-    add_number(object, "cpu_seconds_per_gb", row->cpu_seconds_per_gb);
-    add_number(object, "roof_cpu_seconds_per_gb", row->roof_cpu_seconds_per_gb);
-    add_text(object, "roof", row->roof_name);
-    (void)cJSON_AddBoolToObject(object, "roof_has_bus", row->has_bus);
     add_text(object, "reader", options_reader_name(load->stats.reader_kind));
     add_text(object, "reader_note", load->reader_note);
     add_text(object, "io_note", load->io_note);
@@ -180,6 +188,23 @@ static void add_figures(cJSON *object, const struct bench_row *row)
     add_bytes(object, "staging_bytes", load->stats.staging_bytes);
     add_bytes(object, "straight_bytes", load->stats.straight_bytes);
     add_bytes(object, "queue_depth", load->stats.queue_depth);
+}
+
+static void add_figures(cJSON *object, const struct bench_row *row)
+{
+    cJSON *pairs;
+
+    add_bytes(object, "bytes", row->bytes);
+    add_spread(object, "percent_of_roof", &row->percent);
+    add_number(object, "gb_per_s", row->gb_per_s);
+    add_number(object, "roof_gb_per_s", row->roof_gb_per_s);
+    add_number(object, "cpu_seconds_per_gb", row->cpu_seconds_per_gb);
+    add_number(object, "roof_cpu_seconds_per_gb", row->roof_cpu_seconds_per_gb);
+    add_text(object, "roof", row->roof_name);
+    (void)cJSON_AddBoolToObject(object, "roof_has_bus", row->has_bus);
+    if (!row->is_download) {
+        add_reading(object, &row->pairs[row->pair_count - 1].load);
+    }
     pairs = cJSON_AddArrayToObject(object, "pairs");
     for (uint32_t i = 0; i < row->pair_count; i++) {
         (void)cJSON_AddItemToArray(pairs, pair_json(row, &row->pairs[i]));

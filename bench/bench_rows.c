@@ -17,6 +17,8 @@
 #define DEFAULT_CHUNK_BYTES   (8ull << 20)
 #define STRAY_PART            100u /* one page in so many may be in the wrong state */
 #define SPARE_BYTES           (256ull << 20)
+#define NETWORK               "network"
+#define DOWNLOAD_LOAD         "download+load"
 
 struct kind {
     const char *name;
@@ -35,14 +37,18 @@ static const struct kind kinds[] = {
     {"host warm reused", BENCH_HOST_REUSED, ROOF_COPY_TOUCHED, true, 3, false},
     {"device cold", BENCH_DEVICE, ROOF_DIRECT, false, 0, false},
     {"device warm", BENCH_DEVICE, ROOF_COPY_REUSED, true, 1, false},
-    {"network", BENCH_NETWORK, ROOF_DIRECT, false, 1, true},
+    {NETWORK, BENCH_DOWNLOAD, ROOF_DIRECT, false, 1, true},
+    {DOWNLOAD_LOAD, BENCH_DOWNLOAD_LOAD, ROOF_DIRECT, false, 1, true},
     {"first", BENCH_FIRST, ROOF_DIRECT, false, 1, true},
     {"cache", BENCH_SINK, ROOF_COPY_REUSED, true, 1, true},
 };
 
+_Static_assert(WL_COUNT_OF(kinds) + 2 <= BENCH_ROWS_MAX, "room for all rows, with the two looks");
+
 static bool is_from_network(const struct kind *kind)
 {
-    return kind->target == BENCH_NETWORK || kind->target == BENCH_FIRST;
+    return kind->target == BENCH_DOWNLOAD || kind->target == BENCH_DOWNLOAD_LOAD ||
+           kind->target == BENCH_FIRST;
 }
 
 /* What a row needs while it is measured. */
@@ -126,7 +132,7 @@ static int measure_load(struct run *run, struct bench_pair *pair, struct wload_e
     int rc;
 
     if (run->net) {
-        return bench_net_load(run->net, run->kind->target == BENCH_FIRST, &pair->load, err);
+        return bench_net_load(run->net, run->kind->target, &pair->load, err);
     }
     rc = set_cache(run, &pair->load_resident_before, err);
     if (rc < 0) {
@@ -243,6 +249,7 @@ static int measure_row(struct run *run, struct wload_error *err)
     } else if (is_from_network(run->kind)) {
         rc = bench_net_open(&run->report->settings, &run->net, err);
         run->row->has_network = rc == WLOAD_OK;
+        run->row->is_download = run->kind->target == BENCH_DOWNLOAD;
     }
     if (rc == WLOAD_OK) {
         rc = measure_pairs(run, err);
@@ -442,6 +449,30 @@ static int calibrate(struct bench_report *report, struct wload_error *err)
     return WLOAD_OK;
 }
 
+/* `download+load` begins with what `network` measures: of both, only that is measured. */
+static bool is_part_of_other(const struct bench_report *report, const struct kind *kind)
+{
+    return kind->target == BENCH_DOWNLOAD && is_wanted(report, DOWNLOAD_LOAD);
+}
+
+static struct bench_row *find_row(struct bench_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < report->row_count; i++) {
+        if (strcmp(report->rows[i].name, name) == 0) {
+            return &report->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static int split_downloads(struct bench_report *report, struct wload_error *err)
+{
+    struct bench_row *network = find_row(report, NETWORK);
+    const struct bench_row *both = find_row(report, DOWNLOAD_LOAD);
+
+    return network && both ? bench_row_split_download(both, network, err) : WLOAD_OK;
+}
+
 /* Two rows that are measured together; each is shown if it is wanted. */
 static int add_looks(struct bench_report *report, uint64_t *random, struct wload_error *err)
 {
@@ -493,9 +524,12 @@ int bench_run(const struct bench_settings *settings, struct bench_report *out,
         if (has_row(out, &kinds[i])) {
             run.row = &out->rows[out->row_count++];
             run.row->name = kinds[i].name;
-            rc = add_row(&run, err);
+            rc = is_part_of_other(out, &kinds[i]) ? WLOAD_OK : add_row(&run, err);
             random = run.random;
         }
+    }
+    if (rc == WLOAD_OK) {
+        rc = split_downloads(out, err);
     }
     if (rc == WLOAD_OK) {
         rc = add_looks(out, &random, err);

@@ -57,9 +57,10 @@ int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_
     if (!values) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %u runs", row->pair_count);
     }
+    row->bytes = row->is_download ? row->pairs[0].load.file_bytes : tensor_bytes;
     for (unsigned m = 0; m < WL_COUNT_OF(spreads); m++) {
         for (uint32_t i = 0; i < row->pair_count; i++) {
-            values[i] = value_of(&row->pairs[i], (enum measure)m, (double)tensor_bytes);
+            values[i] = value_of(&row->pairs[i], (enum measure)m, (double)row->bytes);
         }
         spreads[m] = bench_spread_of(values, row->pair_count);
     }
@@ -70,4 +71,32 @@ int bench_row_sum_up(struct bench_row *row, uint64_t tensor_bytes, struct wload_
     row->roof_cpu_seconds_per_gb = spreads[MEASURE_ROOF_CPU].median;
     free(values);
     return WLOAD_OK;
+}
+
+int bench_row_split_download(const struct bench_row *both, struct bench_row *out,
+                             struct wload_error *err)
+{
+    const char *name = out->name;
+
+    *out = *both;
+    out->name = name;
+    out->pairs = NULL;
+    out->is_download = true;
+    if (both->pair_count == 0) {
+        return WLOAD_OK;
+    }
+    out->pairs = calloc(both->pair_count, sizeof(*out->pairs));
+    if (!out->pairs) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for %u runs", both->pair_count);
+    }
+    for (uint32_t i = 0; i < both->pair_count; i++) {
+        const struct bench_load *load = &both->pairs[i].load;
+
+        out->pairs[i] = both->pairs[i];
+        out->pairs[i].load = (struct bench_load){.figure = load->download,
+                                                 .download = load->download,
+                                                 .received_bytes = load->received_bytes,
+                                                 .file_bytes = load->file_bytes};
+    }
+    return bench_row_sum_up(out, 0, err);
 }

@@ -28,11 +28,13 @@ export HOME=$work/home HF_HOME=$work/home TMPDIR=$work/tmp HF_ENDPOINT=http://12
 judge() {
     python3 - "$@" <<'PYTHON'
 import json
+import pathlib
 import sys
 
 with open(sys.argv[1], encoding="utf-8") as file:
     report = json.load(file)
 rows = {row["name"]: row for row in report["rows"]}
+files_bytes = sum(path.stat().st_size for path in pathlib.Path("plain/org/model").iterdir())
 for expression in sys.argv[2:]:
     if not eval(f"({expression})"):
         sys.exit(f"does not hold: {expression}\n{json.dumps(report, indent=1)}")
@@ -55,13 +57,16 @@ serve() {
 
 WLOAD_CACHE=plain "$WLOAD" bench org/model --runs 1 --device host --json report.json >table
 judge report.json \
-    'list(rows)[-5:] == ["network", "first", "cache", "resolve hit", "resolve miss"]' \
+    'list(rows)[-6:] == ["network", "download+load", "first", "cache", "resolve hit",
+                         "resolve miss"]' \
     'len(rows["network"]["absent"]) > 10' \
+    'rows["network"]["absent"] == rows["download+load"]["absent"]' \
     '"pairs" in rows["cache"] and rows["cache"]["io"]["direct_bytes"] == 0' \
     'all(0 < rows[name]["milliseconds"]["min"] <= rows[name]["milliseconds"]["median"] <=
          rows[name]["milliseconds"]["max"] for name in ("resolve hit", "resolve miss"))' \
     'rows["resolve hit"]["looks"] == 10'
 grep -Eq '^network +absent: ' table
+grep -Eq '^download\+load +absent: ' table
 grep -Eq '^resolve miss +[0-9.]+ ms, ' table
 [[ -z $(ls tmp) ]]
 # A path is no name.
@@ -112,12 +117,32 @@ serve --token hf_NobodySeesThis
 judge report.json 'list(rows) == ["network"]' \
     'rows["network"]["roof"] == "plain GETs by 3 connections"' \
     'len(rows["network"]["pairs"]) == 2' 'report["options"]["connections"] == 3' \
-    'all(pair["received_bytes"] >= report["bytes"] and
-         0 < pair["download_seconds"] < pair["seconds"] for pair in rows["network"]["pairs"])' \
+    'all(pair["received_bytes"] == rows["network"]["bytes"] and
+         0 < pair["seconds"] == pair["download_seconds"] for pair in rows["network"]["pairs"])' \
     'all(abs(pair["percent_of_roof"] - 100 * pair["roof_seconds"] / pair["seconds"]) < 1e-6
          for pair in rows["network"]["pairs"])' \
-    'sum(rows["network"]["io"].values()) >= report["bytes"]'
-grep -Eq '^network: roof is plain GETs by 3 connections; .* downloaded in .* loaded in ' table
+    'rows["network"]["bytes"] == files_bytes > report["bytes"]' '"reader" not in rows["network"]'
+grep -Eq '^network: roof is plain GETs by 3 connections; .* downloaded and verified in ' table
+"$WLOAD" bench hf://org/model --runs 1 --device host --only download+load \
+    --token hf_NobodySeesThis --json alone.json >table
+judge alone.json 'list(rows) == ["download+load"]' \
+    'sum(rows["download+load"]["io"].values()) >= report["bytes"]' \
+    'rows["download+load"]["bytes"] == report["bytes"]'
+grep -Eq '^download\+load: roof is .*; .* downloaded in .* s, loaded in ' table
+# Where both are wanted, one download is measured for both.
+"$WLOAD" bench hf://org/model --runs 2 --device host --only network --only download+load \
+    --token hf_NobodySeesThis --json both.json >table
+judge both.json 'list(rows) == ["network", "download+load"]' \
+    'all(one["seconds"] == two["download_seconds"] < two["seconds"] and
+         0 < one["cpu_seconds"] < two["cpu_seconds"] and one["roof_seconds"] == two["roof_seconds"]
+         for one, two in zip(rows["network"]["pairs"], rows["download+load"]["pairs"],
+                             strict=True))' \
+    'rows["network"]["percent_of_roof"]["median"] >
+     rows["download+load"]["percent_of_roof"]["median"]' \
+    'all(abs(row["gb_per_s"] - sum(row["bytes"] / pair["seconds"] for pair in row["pairs"]) / 2e9)
+         < row["gb_per_s"] / 1e6 for row in report["rows"])' \
+    'rows["network"]["bytes"] == files_bytes' 'rows["download+load"]["bytes"] == report["bytes"]' \
+    '"io" not in rows["network"]' 'rows["download+load"]["reader"] in ("uring", "pread")'
 "$WLOAD" bench hf://org/model --runs 2 --device host --only first --token hf_NobodySeesThis \
     --json first.json >table 2>err
 judge first.json 'list(rows) == ["first"]' \
@@ -130,8 +155,9 @@ if grep -r hf_NobodySeesThis report.json table err; then
     exit 1
 fi
 # The roof takes no token but that of the command line, and says so.
-HF_TOKEN=hf_NobodySeesThis "$WLOAD" bench hf://org/model --runs 1 --only network --json - >out
-judge out '"--token" in rows["network"]["absent"]'
+HF_TOKEN=hf_NobodySeesThis "$WLOAD" bench hf://org/model --runs 1 --only network \
+    --only download+load --json - >out
+judge out 'len(rows) == 2' 'all("--token" in row["absent"] for row in report["rows"])'
 "$WLOAD" bench hf://org/model --runs 1 --only network --offline --json - >out
 judge out 'rows["network"]["absent"] == "the network is off"'
 
@@ -143,7 +169,7 @@ judge out 'rows["network"]["pairs"][0]["roof_seconds"] > 0.7' \
 [[ -z $(ls tmp) ]]
 
 # A signal in the middle of it ends it, and leaves nothing.
-for row in network first; do
+for row in network download+load first; do
     env --default-signal=INT "$WLOAD" bench hf://org/model --runs 9 --only "$row" \
         --max-workers 1 --json - >out 2>err &
     bench=$!
