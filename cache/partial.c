@@ -222,18 +222,17 @@ int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset
 int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
                     uint64_t size_bytes, struct wload_error *err)
 {
-    uint64_t whole = wl_round_up(size_bytes, PAGE_BYTES);
-    bool is_direct = direct_bytes(partial, offset, memory, whole) == whole;
-    int64_t got = wl_sys_read(is_direct ? partial->direct_fd : partial->fd, memory,
-                              is_direct ? whole : size_bytes, offset);
+    bool is_direct = direct_bytes(partial, offset, memory, size_bytes) == size_bytes;
+    int64_t got =
+        wl_sys_read(is_direct ? partial->direct_fd : partial->fd, memory, size_bytes, offset);
 
-    if (is_refusal(got)) {
+    if (is_direct && is_refusal(got)) {
         got = wl_sys_read(partial->fd, memory, size_bytes, offset);
     }
     if (got < 0) {
         return wl_err_sys(err, (int)-got, "cannot read '%s'", partial->path);
     }
-    return (uint64_t)got >= size_bytes
+    return (uint64_t)got == size_bytes
                ? WLOAD_OK
                : wl_err_at(err, WLOAD_ERR_IO, offset, "'%s' has lost its end", partial->path);
 }

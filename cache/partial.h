@@ -73,8 +73,7 @@ int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
 int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
                      uint64_t size_bytes, struct wload_error *err);
 
-/* Read what is there, past the page cache if that is how it is written.  `size_bytes` may be
- * rounded up to WL_PARTIAL_BLOCK_BYTES: `memory` has that much room. */
+/* Read what is there, past the page cache where that is how it is written. */
 int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
                     uint64_t size_bytes, struct wload_error *err);
 

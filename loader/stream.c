@@ -133,6 +133,21 @@ static int read_file(struct reading *reading, int fd, uint64_t until, struct wlo
     return WLOAD_OK;
 }
 
+static int read_partial(struct reading *reading, uint64_t until, struct wload_error *err)
+{
+    while (reading->at < until) {
+        uint64_t size = wl_min(until - reading->at, WL_PARTIAL_BLOCK_BYTES);
+        int rc = wl_partial_read(&reading->stream->partial, reading->at,
+                                 reading->memory + (reading->at - reading->offset), size, err);
+
+        if (rc < 0) {
+            return rc;
+        }
+        advance(reading, size);
+    }
+    return WLOAD_OK;
+}
+
 static int take_bytes(void *user, uint64_t offset, const void *data, size_t size_bytes)
 {
     struct reading *reading = user;
@@ -157,7 +172,7 @@ static int read_leading(struct reading *reading, struct wload_error *err)
     uint64_t gap_begin, gap_end;
 
     if (ready > reading->at) {
-        return read_file(reading, partial->fd, ready, err);
+        return read_partial(reading, ready, err);
     }
     if (!wl_partial_gap(partial, wl_round_down(reading->at, WL_PARTIAL_BLOCK_BYTES), &gap_begin,
                         &gap_end) ||

@@ -186,8 +186,8 @@ static void check_direct(void)
     table.pread = read_directly;
     wl_sys = &table;
     direct.align = 512; /* still no page is written both ways */
-    check_way(WLOAD_IO_AUTO, 5 * BLOCK, 10 * BLOCK - BLOCK + 4096);
-    check_way(WLOAD_IO_DIRECT, 5 * BLOCK, 10 * BLOCK - BLOCK + 4096);
+    check_way(WLOAD_IO_AUTO, 5 * BLOCK, 9 * BLOCK);
+    check_way(WLOAD_IO_DIRECT, 5 * BLOCK, 9 * BLOCK);
     check_way(WLOAD_IO_BUFFERED, 0, 0);
     direct.align = 65536;
     check_way(WLOAD_IO_AUTO, 5 * BLOCK, 9 * BLOCK);
