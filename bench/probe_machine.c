@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/sys.h"
 #include "bench/probe.h"
 #include "bench/procfs.h"
@@ -17,8 +18,6 @@
 
 #define FREE_BYTES_MIN (512ull << 20) /* the staging ring, and as much again for the program */
 #define OPEN_FILES_MIN 256
-#define PATH_BYTES     1024
-#define NO_LIMIT       (1ull << 62) /* what the old control groups say for "none", or more */
 
 /* ---- The page cache ---------------------------------------------------------- */
 
@@ -101,92 +100,19 @@ static void probe_huge_pages(struct probe_findings *findings)
 
 /* ---- The control group ------------------------------------------------------------ */
 
-static bool read_bytes(const char *folder, const char *name, uint64_t *bytes)
-{
-    char path[2 * PATH_BYTES];
-    char line[64];
-    char *end;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (!procfs_line(path, line, sizeof(line))) {
-        return false;
-    }
-    *bytes = strtoull(line, &end, 10);
-    return end != line;
-}
-
-/* The tightest limit of a folder and those above it, up to `root`, as free and limit. */
-static void tighten(const char *root, const char *group, const char *limit_name,
-                    const char *used_name, uint64_t *free_bytes, uint64_t *limit_bytes)
-{
-    char folder[PATH_BYTES];
-    size_t root_size = strlen(root);
-    uint64_t limit, used;
-
-    (void)snprintf(folder, sizeof(folder), "%s%s", root, group);
-    for (;;) {
-        char *slash;
-
-        if (read_bytes(folder, limit_name, &limit) && limit < NO_LIMIT &&
-            read_bytes(folder, used_name, &used)) {
-            uint64_t left = used < limit ? limit - used : 0;
-
-            if (left < *free_bytes) {
-                *free_bytes = left;
-                *limit_bytes = limit;
-            }
-        }
-        slash = strrchr(folder, '/');
-        if (!slash || (size_t)(slash - folder) < root_size) {
-            return;
-        }
-        *slash = '\0';
-    }
-}
-
-/* Lines of /proc/self/cgroup: "0::/group" of version 2, "9:memory:/group" of version 1. */
-static void read_limits(uint64_t *free_bytes, uint64_t *limit_bytes)
-{
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[PATH_BYTES];
-
-    while (file && fgets(line, sizeof(line), file)) {
-        char *controllers = strchr(line, ':');
-        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
-
-        if (!group) {
-            continue;
-        }
-        *group++ = '\0';
-        group[strcspn(group, "\n")] = '\0';
-        if (controllers[1] == '\0') {
-            tighten("/sys/fs/cgroup", group, "memory.max", "memory.current", free_bytes,
-                    limit_bytes);
-        } else if (strstr(controllers + 1, "memory")) {
-            tighten("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes",
-                    "memory.usage_in_bytes", free_bytes, limit_bytes);
-        }
-    }
-    if (file) {
-        (void)fclose(file);
-    }
-}
-
 static void probe_cgroup(struct probe_findings *findings)
 {
     struct probe_finding *finding = probe_add(findings, "cgroup_memory", "");
-    uint64_t free_bytes = UINT64_MAX;
-    uint64_t limit_bytes = UINT64_MAX;
+    struct wl_cgroup_memory memory = wl_cgroup_memory();
     char left[TEXT_SIZE_BYTES], limit[TEXT_SIZE_BYTES];
 
-    read_limits(&free_bytes, &limit_bytes);
-    if (limit_bytes == UINT64_MAX) {
+    if (memory.free_bytes == UINT64_MAX) {
         probe_judge(finding, PROBE_OK, 0, "no limit");
         return;
     }
-    (void)text_size(free_bytes, left);
-    (void)text_size(limit_bytes, limit);
-    if (free_bytes >= FREE_BYTES_MIN) {
+    (void)text_size(memory.free_bytes, left);
+    (void)text_size(memory.free_of_bytes, limit);
+    if (memory.free_bytes >= FREE_BYTES_MIN) {
         probe_judge(finding, PROBE_OK, 0, "limit %s, %s free", limit, left);
         return;
     }

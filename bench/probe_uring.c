@@ -9,15 +9,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/base.h"
+#include "base/cgroup.h"
 #include "bench/probe.h"
 #include "bench/procfs.h"
 #include "bench/text.h"
 
 #define RING_ENTRIES 8
 #define SMALL_BYTES  (8ull << 20)   /* one chunk */
-#define RING_BYTES   (256ull << 20) /* the staging ring at its default size */
+#define RING_BYTES   (256ull << 20) /* the staging ring at its default size, at most */
 #define NOT_TRIED    (-1)
 #define SYSCTL_PATH  "/proc/sys/kernel/io_uring_disabled"
+
+/* No more than a load would take of a small control group's memory. */
+static uint64_t ring_bytes(void)
+{
+    return wl_max(SMALL_BYTES, wl_min(RING_BYTES, wl_cgroup_memory().limit_bytes / 4));
+}
 
 /* Whether a seccomp filter stands between us and the kernel. */
 static bool is_filtered(void)
@@ -152,10 +160,10 @@ static void judge_memlock(struct probe_findings *findings, int ring_error)
 {
     struct probe_finding *finding = probe_add(findings, "memlock", "");
     struct rlimit limit = {0};
-    char soft[TEXT_SIZE_BYTES], hard[TEXT_SIZE_BYTES];
+    char soft[TEXT_SIZE_BYTES], hard[TEXT_SIZE_BYTES], ring[TEXT_SIZE_BYTES];
 
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (limit.rlim_cur >= RING_BYTES) {
+    if (limit.rlim_cur >= ring_bytes()) {
         probe_judge(finding, PROBE_OK, 0, "limit %s", limit_text(limit.rlim_cur, soft));
         return;
     }
@@ -165,8 +173,9 @@ static void judge_memlock(struct probe_findings *findings, int ring_error)
         return;
     }
     probe_judge(finding, PROBE_DEGRADED, ring_error,
-                "limit %s (at most %s), less than the staging ring of 256 MiB",
-                limit_text(limit.rlim_cur, soft), limit_text(limit.rlim_max, hard));
+                "limit %s (at most %s), less than the staging ring of %s",
+                limit_text(limit.rlim_cur, soft), limit_text(limit.rlim_max, hard),
+                text_size(ring_bytes(), ring));
     probe_remedy(finding, "ulimit -l unlimited; systemd: LimitMEMLOCK=infinity; docker: "
                           "--ulimit memlock=-1");
 }
@@ -197,7 +206,7 @@ void probe_uring(struct probe_findings *findings)
     try_flags(findings);
     try_files(findings, &ring);
     (void)try_buffers(findings, &ring, "io_uring_buffers", SMALL_BYTES);
-    error = try_buffers(findings, &ring, "io_uring_buffers_ring", RING_BYTES);
+    error = try_buffers(findings, &ring, "io_uring_buffers_ring", ring_bytes());
     io_uring_queue_exit(&ring);
     judge_memlock(findings, error);
 }

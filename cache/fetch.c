@@ -8,13 +8,14 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "base/sys.h"
 
 #define PROVERS_MAX  8u
-#define WINDOW_BYTES (256u << 20)
+#define WINDOW_BYTES (256ull << 20)
 #define REST_NS      (50 * 1000000ll)
 #define PROGRESS_NS  (100 * 1000000ll)
 
@@ -257,14 +258,18 @@ static uint32_t start(struct wl_fetch *fetch, pthread_t *threads, uint32_t count
     return started;
 }
 
+static uint32_t prover_max(void)
+{
+    return (uint32_t)wl_min(wl_sys_cpu_count(), PROVERS_MAX);
+}
+
 static void work(struct wl_fetch *fetch)
 {
     pthread_t readers[WL_TRANSFER_THREADS_MAX];
     pthread_t provers[PROVERS_MAX];
-    uint32_t prover_max = (uint32_t)wl_min(wl_sys_cpu_count(), PROVERS_MAX);
     uint32_t reader_count =
         start(fetch, readers, wl_transfer_threads(&fetch->transfer), wl_fetch_read);
-    uint32_t prover_count = start(fetch, provers, prover_max, wl_fetch_prove);
+    uint32_t prover_count = start(fetch, provers, prover_max(), wl_fetch_prove);
 
     watch(fetch);
     for (uint32_t i = 0; i < reader_count; i++) {
@@ -288,6 +293,22 @@ static void init_condition(pthread_cond_t *condition)
     (void)pthread_condattr_destroy(&attributes);
 }
 
+/* How large a window leaves the rest of a small control group's memory to others, and all threads
+ * their blocks. */
+static uint32_t window_blocks(const struct wl_fetch *fetch)
+{
+    uint64_t limit = wl_cgroup_memory().limit_bytes;
+    uint64_t least = (uint64_t)wl_transfer_threads(&fetch->transfer) + prover_max() + 1;
+    uint64_t count = wl_max(wl_min(WINDOW_BYTES, limit / 4) / WL_WINDOW_BLOCK_BYTES, least);
+
+    if (count < WINDOW_BYTES / WL_WINDOW_BLOCK_BYTES) {
+        WL_LOG(&fetch->snapshot->log, WLOAD_LOG_INFO, "cache",
+               "a window of %" PRIu64 " bytes: the control group's memory limit is %" PRIu64,
+               count * WL_WINDOW_BLOCK_BYTES, limit);
+    }
+    return (uint32_t)count;
+}
+
 static int init(struct wl_fetch *fetch, struct wload_error *err)
 {
     int rc = wl_transfer_init(&fetch->transfer, &fetch->snapshot->config, &fetch->snapshot->log,
@@ -296,7 +317,7 @@ static int init(struct wl_fetch *fetch, struct wload_error *err)
     if (rc < 0) {
         return rc;
     }
-    rc = wl_window_open(&fetch->window, WINDOW_BYTES / WL_WINDOW_BLOCK_BYTES, err);
+    rc = wl_window_open(&fetch->window, window_blocks(fetch), err);
     if (rc < 0) {
         wl_transfer_clear(&fetch->transfer);
         return rc;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/base.h"
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -18,6 +19,10 @@
 #define NS_PER_MS    INT64_C(1000000)
 #define RETRY_MS_MAX 3600000
 #define LINE_BYTES   256
+
+/* What a connection needs of a control group's memory: the kernel counts what waits in its socket,
+ * up to 6 MiB where the network is quicker than this process. */
+#define CONNECTION_BYTES (16ull << 20)
 
 /* ---- Life cycle ----------------------------------------------------------------- */
 
@@ -34,6 +39,13 @@ static int64_t first_wait_ms(void)
     return *end == '\0' && value >= 0 && value <= RETRY_MS_MAX ? value : WL_TRANSFER_RETRY_MS;
 }
 
+static uint32_t default_connections(void)
+{
+    uint64_t bearable = wl_cgroup_memory().limit_bytes / CONNECTION_BYTES;
+
+    return (uint32_t)wl_max(wl_min(bearable, WL_TRANSFER_CONNECTIONS), 1);
+}
+
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
                      const struct wl_log *log, uint32_t connection_count, struct wload_error *err)
 {
@@ -44,7 +56,7 @@ int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *confi
     *transfer = (struct wl_transfer){
         .config = config,
         .log = *log,
-        .connection_count = connection_count ? connection_count : WL_TRANSFER_CONNECTIONS,
+        .connection_count = connection_count ? connection_count : default_connections(),
         .retry_ms = first_wait_ms(),
     };
     sys_errno = pthread_condattr_init(&attributes);

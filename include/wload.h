@@ -269,7 +269,8 @@ struct wload_fetch_progress {
 
 struct wload_fetch_options {
     size_t struct_size;
-    uint32_t connection_count; /* at once, at most 256; 0: 16 */
+    uint32_t connection_count; /* at once, at most 256; 0: 16, or one for each 16 MiB of the control
+                                * group's memory limit if these are fewer */
     uint32_t is_forced;        /* not 0: download also what is there */
     uint32_t is_unkept; /* not 0, of a load: weights go to their place alone, no file is left */
     uint32_t io_policy; /* enum wload_io_policy, of what is written; AUTO: O_DIRECT if possible */
@@ -532,7 +533,9 @@ struct wload_job_options {
     uint32_t reader_kind;        /* enum wload_reader_kind */
     uint32_t io_policy;          /* enum wload_io_policy */
     uint64_t chunk_bytes;        /* one read; a power of two, 64 KiB to 1 GiB; 0: 8 MiB */
-    uint64_t staging_bytes;      /* at most this much host memory in the ring; 0: 256 MiB */
+    uint64_t staging_bytes;      /* at most this much host memory in the ring; 0: 256 MiB, or about
+                                  * a quarter of the control group's memory limit if that is less;
+                                  * then chunk_bytes 0 may mean less, too: 1 MiB at least */
     uint32_t queue_depth;        /* reads in flight, at most 1024; 0: 8 */
     uint32_t reserved;
     wload_place_fn on_place;

@@ -10,46 +10,7 @@
 #include "base/sys.h"
 #include "loader/choose.h"
 
-#define CHUNK_BYTES_DEFAULT   (8u << 20)
-#define STAGING_BYTES_DEFAULT (256u << 20)
-#define QUEUE_DEPTH_DEFAULT   8u
-#define SLOTS_MAX             4096u
-
-static int fill_defaults(struct wload_job_options *options, struct wload_error *err)
-{
-    options->chunk_bytes = options->chunk_bytes ? options->chunk_bytes : CHUNK_BYTES_DEFAULT;
-    options->staging_bytes =
-        options->staging_bytes ? options->staging_bytes : STAGING_BYTES_DEFAULT;
-    options->queue_depth = options->queue_depth ? options->queue_depth : QUEUE_DEPTH_DEFAULT;
-    if (!wl_is_pow2(options->chunk_bytes) || options->chunk_bytes < WL_CHUNK_BYTES_MIN ||
-        options->chunk_bytes > WL_CHUNK_BYTES_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID,
-                          "chunk_bytes %llu is not a power of two from 64 KiB to 1 GiB",
-                          (unsigned long long)options->chunk_bytes);
-    }
-    if (options->staging_bytes < options->chunk_bytes ||
-        options->staging_bytes > WL_STAGING_BYTES_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID,
-                          "staging_bytes %llu does not hold one chunk of %llu, or is above 64 GiB",
-                          (unsigned long long)options->staging_bytes,
-                          (unsigned long long)options->chunk_bytes);
-    }
-    if (options->queue_depth > WL_QUEUE_DEPTH_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "queue_depth %u is above %u",
-                          options->queue_depth, WL_QUEUE_DEPTH_MAX);
-    }
-    if (options->reader_kind > WLOAD_READER_PREAD || options->io_policy > WLOAD_IO_BUFFERED ||
-        options->device_kind > WLOAD_DEVICE_HIP || options->reserved != 0) {
-        return wl_err_set(err, WLOAD_ERR_INVALID,
-                          "reader_kind, io_policy or device_kind is not one of its enum");
-    }
-    if ((options->on_chunk && (options->on_place || options->arena)) ||
-        (options->on_place && options->arena)) {
-        return wl_err_set(err, WLOAD_ERR_INVALID,
-                          "at most one of on_chunk, on_place and arena says where tensors go");
-    }
-    return WLOAD_OK;
-}
+#define SLOTS_MAX 4096u
 
 /* Blocks of a partial file are marked as they become whole: less than one at a time never are. */
 static void enlarge_chunks(struct wload_job *job)
@@ -403,7 +364,7 @@ static int start(struct wload_job *job, struct wload_error *err)
     static int (*const steps[])(struct wload_job *, struct wload_error *) = {
         choose_and_open, open_device, lay_out, make_plan, make_data_plane, make_engine,
     };
-    int rc = fill_defaults(&job->options, err);
+    int rc = wl_job_options_fill(&job->options, &job->model->context->log, err);
 
     for (size_t i = 0; i < WL_COUNT_OF(steps) && rc == WLOAD_OK; i++) {
         rc = steps[i](job, err);

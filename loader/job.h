@@ -48,4 +48,8 @@ struct wload_job {
     bool is_populating;
 };
 
+/* Fill in the defaults of options that were taken, and refuse what cannot be. */
+int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *log,
+                        struct wload_error *err);
+
 #endif /* WL_JOB_H */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of a job: defaults, and limits. */
+#include <inttypes.h>
+
+#include "base/base.h"
+#include "base/cgroup.h"
+#include "base/err.h"
+#include "loader/job.h"
+
+#define CHUNK_BYTES_DEFAULT   (8ull << 20)
+#define CHUNK_BYTES_SMALL     (1ull << 20) /* a default is not made smaller */
+#define STAGING_BYTES_DEFAULT (256ull << 20)
+#define STAGING_CHUNKS_WANTED 4u /* a default chunk is made smaller for them */
+#define STAGING_CHUNKS_MIN    2u /* one is filled while the other is emptied */
+#define QUEUE_DEPTH_DEFAULT   8u
+
+/* The ring, where the caller says nothing: one that leaves the rest of a small control group's
+ * memory to others. */
+static void size_ring(struct wload_job_options *options, const struct wl_log *log)
+{
+    uint64_t limit = wl_cgroup_memory().limit_bytes;
+    uint64_t ring = limit / 4;
+    uint64_t chunk = options->chunk_bytes;
+
+    options->staging_bytes = STAGING_BYTES_DEFAULT;
+    if (ring >= STAGING_BYTES_DEFAULT) {
+        return;
+    }
+    if (chunk == 0) {
+        chunk = CHUNK_BYTES_DEFAULT;
+        while (chunk > CHUNK_BYTES_SMALL && ring < STAGING_CHUNKS_WANTED * chunk) {
+            chunk /= 2;
+        }
+        options->chunk_bytes = chunk;
+    }
+    ring = wl_max(ring - ring % chunk, STAGING_CHUNKS_MIN * chunk);
+    if (ring < STAGING_BYTES_DEFAULT) {
+        options->staging_bytes = ring;
+        WL_LOG(log, WLOAD_LOG_INFO, "staging",
+               "a ring of %" PRIu64 " bytes in chunks of %" PRIu64
+               ": the control group's memory limit is %" PRIu64,
+               ring, chunk, limit);
+    }
+}
+
+int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *log,
+                        struct wload_error *err)
+{
+    if (options->staging_bytes == 0) {
+        size_ring(options, log);
+    }
+    options->chunk_bytes = options->chunk_bytes ? options->chunk_bytes : CHUNK_BYTES_DEFAULT;
+    options->queue_depth = options->queue_depth ? options->queue_depth : QUEUE_DEPTH_DEFAULT;
+    if (!wl_is_pow2(options->chunk_bytes) || options->chunk_bytes < WL_CHUNK_BYTES_MIN ||
+        options->chunk_bytes > WL_CHUNK_BYTES_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "chunk_bytes %llu is not a power of two from 64 KiB to 1 GiB",
+                          (unsigned long long)options->chunk_bytes);
+    }
+    if (options->staging_bytes < options->chunk_bytes ||
+        options->staging_bytes > WL_STAGING_BYTES_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "staging_bytes %llu does not hold one chunk of %llu, or is above 64 GiB",
+                          (unsigned long long)options->staging_bytes,
+                          (unsigned long long)options->chunk_bytes);
+    }
+    if (options->queue_depth > WL_QUEUE_DEPTH_MAX) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "queue_depth %u is above %u",
+                          options->queue_depth, WL_QUEUE_DEPTH_MAX);
+    }
+    if (options->reader_kind > WLOAD_READER_PREAD || options->io_policy > WLOAD_IO_BUFFERED ||
+        options->device_kind > WLOAD_DEVICE_HIP || options->reserved != 0) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "reader_kind, io_policy or device_kind is not one of its enum");
+    }
+    if ((options->on_chunk && (options->on_place || options->arena)) ||
+        (options->on_place && options->arena)) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "at most one of on_chunk, on_place and arena says where tensors go");
+    }
+    return WLOAD_OK;
+}
