@@ -68,13 +68,7 @@ int snapshot_open_model(struct wload_context *context, const char *spec,
                         struct wload_error *err)
 {
     struct progress progress;
-    const struct wload_fetch_options shown = {
-        .struct_size = sizeof(shown),
-        .connection_count = fetch ? fetch->connection_count : 0,
-        .is_unkept = fetch ? fetch->is_unkept : 0,
-        .on_progress = progress_step,
-        .user = &progress,
-    };
+    struct wload_fetch_options shown = fetch ? *fetch : (struct wload_fetch_options){0};
     const struct wload_model_options model_options = {
         .struct_size = sizeof(model_options),
         .variant = options->variant,
@@ -83,6 +77,9 @@ int snapshot_open_model(struct wload_context *context, const char *spec,
     };
     int rc;
 
+    shown.struct_size = sizeof(shown);
+    shown.on_progress = progress_step;
+    shown.user = &progress;
     progress_begin(&progress);
     rc = wload_model_open(context, spec, &model_options, out, err);
     progress_end(&progress);

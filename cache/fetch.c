@@ -293,12 +293,12 @@ static void init_condition(pthread_cond_t *condition)
     (void)pthread_condattr_destroy(&attributes);
 }
 
-/* How large a window leaves the rest of a small control group's memory to others, and all threads
- * their blocks. */
+/* How large a window leaves the rest of a small control group's memory to others.  A reader has one
+ * block at a time, a prover two: one to read into, and one that it hashes. */
 static uint32_t window_blocks(const struct wl_fetch *fetch)
 {
     uint64_t limit = wl_cgroup_memory().limit_bytes;
-    uint64_t least = (uint64_t)wl_transfer_threads(&fetch->transfer) + prover_max() + 1;
+    uint64_t least = (uint64_t)wl_transfer_threads(&fetch->transfer) + 2 * prover_max();
     uint64_t count = wl_max(wl_min(WINDOW_BYTES, limit / 4) / WL_WINDOW_BLOCK_BYTES, least);
 
     if (count < WINDOW_BYTES / WL_WINDOW_BLOCK_BYTES) {

@@ -9,7 +9,7 @@
  *    | +--- brought by another process ---> DONE
  *    +----- another process has the lock: looked at again
  *
- * Two kinds of threads work on them.  Readers (fetch_read.c), one per connection,
+ * Two kinds of threads work on them.  Readers (fetch_read.c)
  * open the next file or take the next piece of an open one.  Provers
  * (fetch_prove.c) hash files in order behind the readers, out of the window
  * (fetch_window.h) or, what is no more there, out of the file, and publish.  The
@@ -75,6 +75,7 @@ struct wl_fetch {
     uint32_t open_count;
     uint32_t opening_count;
     uint32_t reading_count; /* pieces that are being read, but for those about to end */
+    uint32_t hashing_count; /* provers at work */
     uint64_t left_bytes;    /* not given out as pieces yet */
     bool is_ending;         /* nothing new is begun */
     int rc;                 /* of the first failure */

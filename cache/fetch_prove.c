@@ -134,6 +134,7 @@ static int prove_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct
 
     item->state = WL_FETCH_PROVING;
     wl_window_forget(&fetch->window, item);
+    pthread_cond_broadcast(&fetch->frees);
     pthread_mutex_unlock(&fetch->mutex);
     state = prove(fetch, item, err);
     if (state == WL_FETCH_DONE || state == WL_FETCH_WAITING) {
@@ -184,7 +185,10 @@ void *wl_fetch_prove(void *argument)
         struct wl_fetch_item *item = next_to_hash(fetch);
 
         if (item) {
+            fetch->hashing_count++;
             hash_item(fetch, item, buffer->memory);
+            fetch->hashing_count--;
+            pthread_cond_broadcast(&fetch->frees);
         } else {
             wl_fetch_rest(fetch, &fetch->proves);
         }

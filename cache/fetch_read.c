@@ -24,7 +24,7 @@ struct piece {
     struct wl_window_block *block; /* bytes come in small parts; whole blocks are written: */
     uint32_t filled;               /* those at its start are not written yet */
     struct wl_transfer_pace pace;
-    bool is_ending; /* it does not count as being read any more */
+    bool is_uncounted; /* it is about to end, and the next may be asked for */
     struct wload_error *err;
 };
 
@@ -154,16 +154,16 @@ static struct wl_fetch_item *next_waiting(struct wl_fetch *fetch)
 
 /*
  * With the mutex, which it gives up meanwhile: a block for the item's bytes from
- * `offset` on.  A reader that is ahead of the hashes waits for them a little, where
- * it would push others' bytes out of the window.
+ * `offset` on.  A reader that is ahead of the provers at work waits for them a
+ * little, where it would push others' bytes out of the window.
  */
 static struct wl_window_block *next_block(struct wl_fetch *fetch, const struct wl_fetch_item *item,
                                           uint64_t offset)
 {
     int64_t until = wl_clock_ns() + PATIENCE_NS;
 
-    while (fetch->window.free_count == 0 && offset > item->proven && !fetch->is_ending &&
-           wl_clock_ns() < until) {
+    while (fetch->window.free_count == 0 && fetch->hashing_count > 0 && offset > item->proven &&
+           !fetch->is_ending && wl_clock_ns() < until) {
         wl_fetch_rest(fetch, &fetch->frees);
     }
     return wl_window_take(&fetch->window);
@@ -172,8 +172,8 @@ static struct wl_window_block *next_block(struct wl_fetch *fetch, const struct w
 /* With the mutex: the next piece may be asked for. */
 static void stop_counting(struct piece *piece)
 {
-    if (!piece->is_ending) {
-        piece->is_ending = true;
+    if (!piece->is_uncounted) {
+        piece->is_uncounted = true;
         piece->fetch->reading_count--;
         pthread_cond_signal(&piece->fetch->reads);
     }

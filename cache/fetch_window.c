@@ -89,16 +89,22 @@ void wl_window_keep(struct wl_window *window, struct wl_window_block *block,
 struct wl_window_block *wl_window_find(struct wl_window *window, const struct wl_fetch_item *item,
                                        uint64_t offset)
 {
+    struct wl_window_block *found = NULL;
+
     for (uint32_t i = 0; i < window->count; i++) {
         struct wl_window_block *block = &window->blocks[i];
 
-        if (block->item == item && block->offset <= offset &&
-            offset - block->offset < block->size_bytes) {
-            block->item = NULL;
-            return block;
+        if (block->item != item || block->offset > offset) {
+            continue;
+        }
+        block->item = NULL;
+        if (!found && offset - block->offset < block->size_bytes) {
+            found = block;
+        } else { /* it was kept when its bytes had been read from the file */
+            wl_window_give(window, block);
         }
     }
-    return NULL;
+    return found;
 }
 
 void wl_window_forget(struct wl_window *window, const struct wl_fetch_item *item)

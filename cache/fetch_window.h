@@ -39,7 +39,7 @@ struct wl_window {
 int wl_window_open(struct wl_window *window, uint32_t block_count, struct wload_error *err);
 void wl_window_close(struct wl_window *window);
 
-/* A block to fill.  At most as many as there are, less one, may be TAKEN. */
+/* A block to fill.  There must be more than are TAKEN. */
 struct wl_window_block *wl_window_take(struct wl_window *window);
 void wl_window_give(struct wl_window *window, struct wl_window_block *block);
 
@@ -50,7 +50,8 @@ void wl_window_keep(struct wl_window *window, struct wl_window_block *block,
 /* What is kept of the item's bytes is worth nothing any more. */
 void wl_window_forget(struct wl_window *window, const struct wl_fetch_item *item);
 
-/* Take the block that holds the item's byte at `offset`; NULL: there is none. */
+/* Take the block that holds the item's byte at `offset`, which is hashed next; NULL: there is none.
+ * Those before it are given back. */
 struct wl_window_block *wl_window_find(struct wl_window *window, const struct wl_fetch_item *item,
                                        uint64_t offset);
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@
 #include "base/sys.h"
 
 #define WRITEBACK_BYTES (8u << 20)
-#define PAGE_BYTES      4096u /* none is written both ways: they would not agree on it */
+#define PAGE_BYTES      (64u << 10) /* none is written both ways; no machine has larger ones */
 
 /* ---- The map ------------------------------------------------------------------------ */
 
@@ -117,42 +118,74 @@ static void write_back(const struct wl_partial *partial, uint64_t begun, uint64_
     }
 }
 
-/* `found` is the errno of an attempt.  Goes on through the page cache, unless that is no way. */
-static int refuse_direct(struct wl_partial *partial, const struct wl_log *log, int found,
-                         struct wload_error *err)
+/* A second way to the open file.  A descriptor or a negative errno. */
+static int open_direct(const struct wl_partial *partial)
 {
-    if (partial->is_strict) {
-        return wl_err_sys(err, found, "'%s' refuses O_DIRECT", partial->path);
+    char path[32];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", partial->fd);
+    fd = wl_sys->openat(AT_FDCWD, path, O_RDWR | O_DIRECT | O_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A file that waits for its turn needs no descriptor for it. */
+static int direct_fd(struct wl_partial *partial)
+{
+    static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+    int fd = atomic_load(&partial->direct_fd);
+
+    if (fd < 0) {
+        (void)pthread_mutex_lock(&opening);
+        fd = atomic_load(&partial->direct_fd);
+        if (fd < 0) {
+            fd = open_direct(partial);
+            atomic_store(&partial->direct_fd, fd < 0 ? -1 : fd);
+        }
+        (void)pthread_mutex_unlock(&opening);
     }
-    WL_LOG(log, WLOAD_LOG_INFO, "cache", "'%s' is written through the page cache: O_DIRECT is %s",
-           partial->path, strerrorname_np(found));
-    return WLOAD_OK;
+    return fd;
+}
+
+/* The alignment of direct I/O on the file, or a negative errno. */
+static int try_direct(const struct wl_partial *partial)
+{
+    int fd = open_direct(partial);
+    uint32_t align;
+
+    if (fd < 0) {
+        return fd;
+    }
+    align = wl_file_direct_align(fd);
+    (void)wl_sys->close(fd);
+    return align > 0 ? (int)align : -EOPNOTSUPP;
 }
 
 int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
                       enum wload_io_policy policy, struct wload_error *err)
 {
-    char path[32];
-    uint32_t align;
-    int fd;
+    int align;
 
     if (policy == WLOAD_IO_BUFFERED || partial->size_bytes < WL_PARTIAL_BLOCK_BYTES) {
         return WLOAD_OK;
     }
-    partial->is_strict = policy == WLOAD_IO_DIRECT;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", partial->fd);
-    fd = wl_sys->openat(AT_FDCWD, path, O_RDWR | O_DIRECT | O_CLOEXEC, 0);
-    if (fd < 0) {
-        return refuse_direct(partial, log, errno, err);
+    align = try_direct(partial);
+    if (align < 0 && policy == WLOAD_IO_DIRECT) {
+        return wl_err_set(err, WLOAD_ERR_UNSUPPORTED, "'%s' refuses O_DIRECT: %s (%s)",
+                          partial->path, strerrordesc_np(-align), strerrorname_np(-align));
     }
-    align = wl_file_direct_align(fd);
-    if (align == 0) {
-        (void)wl_sys->close(fd);
-        return refuse_direct(partial, log, EOPNOTSUPP, err);
+    if (align < 0) {
+        WL_LOG(log, WLOAD_LOG_INFO, "cache",
+               "'%s' is written through the page cache: O_DIRECT is refused with %s", partial->path,
+               strerrorname_np(-align));
+        return WLOAD_OK;
     }
-    partial->direct_fd = fd;
+    WL_LOG(log, WLOAD_LOG_DEBUG, "cache", "'%s' is written with O_DIRECT, aligned to %d",
+           partial->path, align);
+    atomic_store(&partial->direct_fd, -1);
+    atomic_store(&partial->direct_align, (unsigned)align);
     partial->is_direct = true;
-    atomic_store(&partial->direct_align, (unsigned)wl_max(align, PAGE_BYTES));
+    partial->is_strict = policy == WLOAD_IO_DIRECT;
     return WLOAD_OK;
 }
 
@@ -161,9 +194,10 @@ static uint64_t direct_bytes(const struct wl_partial *partial, uint64_t offset, 
                              uint64_t size_bytes)
 {
     unsigned align = atomic_load_explicit(&partial->direct_align, memory_order_relaxed);
+    uint64_t unit = wl_max(align, PAGE_BYTES);
 
-    return align > 0 && offset % align == 0 && (uintptr_t)memory % align == 0
-               ? wl_round_down(size_bytes, align)
+    return align > 0 && offset % unit == 0 && (uintptr_t)memory % align == 0
+               ? wl_round_down(size_bytes, unit)
                : 0;
 }
 
@@ -177,10 +211,11 @@ static int write_directly(struct wl_partial *partial, const void *data, uint64_t
                           uint64_t offset, uint64_t *written)
 {
     uint64_t size = direct_bytes(partial, offset, data, size_bytes);
-    int rc = size > 0 ? wl_sys_write_at(partial->direct_fd, data, size, offset) : 0;
+    int fd = size > 0 ? direct_fd(partial) : 0;
+    int rc = fd < 0 ? fd : size > 0 ? wl_sys_write_at(fd, data, size, offset) : 0;
 
     *written = size;
-    if (is_refusal(rc) && !partial->is_strict) {
+    if ((fd < 0 || is_refusal(rc)) && !partial->is_strict) {
         atomic_store_explicit(&partial->direct_align, 0, memory_order_relaxed);
         *written = 0;
         rc = 0;
@@ -188,43 +223,62 @@ static int write_directly(struct wl_partial *partial, const void *data, uint64_t
     return rc;
 }
 
-static int write_bytes(struct wl_partial *partial, uint64_t begun, uint64_t offset,
-                       const uint8_t *data, uint64_t size_bytes)
+/* The first `written` bytes passed the page cache by: the rest, and then the map. */
+static int end_write(struct wl_partial *partial, uint64_t begun, uint64_t offset,
+                     const uint8_t *data, uint64_t size_bytes, uint64_t written,
+                     struct wload_error *err)
 {
-    uint64_t written;
-    int rc = write_directly(partial, data, size_bytes, offset, &written);
+    uint64_t end = offset + size_bytes;
+    uint64_t last =
+        end == partial->size_bytes ? partial->block_count : end / WL_PARTIAL_BLOCK_BYTES;
 
-    if (rc == 0 && written < size_bytes) {
-        rc = wl_sys_write_at(partial->fd, data + written, size_bytes - written, offset + written);
-        write_back(partial, begun, offset + written, offset + size_bytes);
+    if (written < size_bytes) {
+        int rc =
+            wl_sys_write_at(partial->fd, data + written, size_bytes - written, offset + written);
+
+        if (rc < 0) {
+            return wl_err_sys(err, -rc, "cannot write '%s'", partial->path);
+        }
+        write_back(partial, begun, offset + written, end);
     }
-    return rc;
+    mark(partial, wl_max(block_after(begun), offset / WL_PARTIAL_BLOCK_BYTES), last);
+    return WLOAD_OK;
+}
+
+static void check_bounds(const struct wl_partial *partial, uint64_t begun, uint64_t offset,
+                         uint64_t size_bytes)
+{
+    WL_ASSERT(begun <= offset && offset <= partial->size_bytes);
+    WL_ASSERT(size_bytes <= partial->size_bytes - offset);
 }
 
 int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
                      uint64_t size_bytes, struct wload_error *err)
 {
-    uint64_t end = offset + size_bytes;
-    uint64_t last;
+    uint64_t written;
     int rc;
 
-    WL_ASSERT(begun <= offset && offset <= partial->size_bytes);
-    WL_ASSERT(size_bytes <= partial->size_bytes - offset);
-    rc = write_bytes(partial, begun, offset, data, size_bytes);
+    check_bounds(partial, begun, offset, size_bytes);
+    rc = write_directly(partial, data, size_bytes, offset, &written);
     if (rc < 0) {
         return wl_err_sys(err, -rc, "cannot write '%s'", partial->path);
     }
-    last = end == partial->size_bytes ? partial->block_count : end / WL_PARTIAL_BLOCK_BYTES;
-    mark(partial, wl_max(block_after(begun), offset / WL_PARTIAL_BLOCK_BYTES), last);
-    return WLOAD_OK;
+    return end_write(partial, begun, offset, data, size_bytes, written, err);
 }
 
-int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
-                    uint64_t size_bytes, struct wload_error *err)
+int wl_partial_write_cached(struct wl_partial *partial, uint64_t begun, uint64_t offset,
+                            const void *data, uint64_t size_bytes, struct wload_error *err)
+{
+    check_bounds(partial, begun, offset, size_bytes);
+    return end_write(partial, begun, offset, data, size_bytes, 0, err);
+}
+
+int wl_partial_read(struct wl_partial *partial, uint64_t offset, void *memory, uint64_t size_bytes,
+                    struct wload_error *err)
 {
     bool is_direct = direct_bytes(partial, offset, memory, size_bytes) == size_bytes;
-    int64_t got =
-        wl_sys_read(is_direct ? partial->direct_fd : partial->fd, memory, size_bytes, offset);
+    int fd = is_direct ? direct_fd(partial) : -1;
+    int64_t got = wl_sys_read(fd < 0 ? partial->fd : fd, memory, size_bytes, offset);
 
     if (is_direct && is_refusal(got)) {
         got = wl_sys_read(partial->fd, memory, size_bytes, offset);
@@ -252,8 +306,8 @@ static void unmap(struct wl_partial *partial)
 static void end(struct wl_partial *partial)
 {
     unmap(partial);
-    if (partial->is_direct) {
-        (void)wl_sys->close(partial->direct_fd);
+    if (partial->is_direct && atomic_load(&partial->direct_fd) >= 0) {
+        (void)wl_sys->close(atomic_load(&partial->direct_fd));
     }
     if (partial->fd >= 0) {
         (void)wl_sys->close(partial->fd);

@@ -10,8 +10,8 @@
  *
  * The map lies behind the file's own bytes, in memory that the kernel keeps when
  * the process dies: one bit for each block, set after the block was written.
- * After a loss of power it may claim more than the disk has; the hash, which is
- * always taken from the file, tells.  The name is the same for every process, so
+ * After a loss of power it may claim more than the disk has; the hash, for which
+ * the next process reads what was there, tells.  The name is the same for every process, so
  * that the next one finds it; flock(2) on the file itself keeps them apart, and
  * one that does not get that lock takes a name of its own, which nobody resumes.
  *
@@ -38,11 +38,11 @@ struct wl_partial {
     void *memory; /* the mapped end of the file: a head, then the map; NULL: no bytes, no map */
     uint64_t memory_bytes;
     atomic_uchar *map;
-    bool is_private; /* a name of its own: discarded on failure, not resumed */
-    bool is_direct;  /* direct_fd is open */
-    bool is_strict;  /* what cannot be written past the page cache is an error */
-    int direct_fd;
-    atomic_uint direct_align; /* of writes past the page cache; 0: all go through it */
+    bool is_private;          /* a name of its own: discarded on failure, not resumed */
+    bool is_direct;           /* direct_fd means something */
+    bool is_strict;           /* WLOAD_IO_DIRECT was asked for */
+    atomic_int direct_fd;     /* opened by the first write past the page cache; -1: not yet */
+    atomic_uint direct_align; /* of these writes; 0: all go through the page cache */
 };
 
 struct wl_partial_place {
@@ -63,7 +63,7 @@ int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *pla
  * Write past the page cache, before the first write.  With WLOAD_IO_AUTO where the
  * file system has that way, at the alignment that it asks for, and in whole pages:
  * the rest, as the end of the file, goes through the page cache.  With
- * WLOAD_IO_DIRECT it is an error if the file system has not.
+ * WLOAD_IO_DIRECT it is an error, WLOAD_ERR_UNSUPPORTED, if the file system has not.
  */
 int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
                       enum wload_io_policy policy, struct wload_error *err);
@@ -73,9 +73,13 @@ int wl_partial_set_io(struct wl_partial *partial, const struct wl_log *log,
 int wl_partial_write(struct wl_partial *partial, uint64_t begun, uint64_t offset, const void *data,
                      uint64_t size_bytes, struct wload_error *err);
 
+/* The same through the page cache, which takes more than the disk does, for a while. */
+int wl_partial_write_cached(struct wl_partial *partial, uint64_t begun, uint64_t offset,
+                            const void *data, uint64_t size_bytes, struct wload_error *err);
+
 /* Read what is there, past the page cache where that is how it is written. */
-int wl_partial_read(const struct wl_partial *partial, uint64_t offset, void *memory,
-                    uint64_t size_bytes, struct wload_error *err);
+int wl_partial_read(struct wl_partial *partial, uint64_t offset, void *memory, uint64_t size_bytes,
+                    struct wload_error *err);
 
 /* The end of what is there from `offset` on without a gap. */
 uint64_t wl_partial_ready(const struct wl_partial *partial, uint64_t offset);

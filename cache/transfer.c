@@ -19,6 +19,7 @@
 #define NS_PER_MS    INT64_C(1000000)
 #define RETRY_MS_MAX 3600000
 #define LINE_BYTES   256
+#define WAIT_NS_MAX  NS_PER_S /* a server that wants to be left in peace is not one that is far */
 
 /* What a connection needs of a control group's memory: the kernel counts what waits in its socket,
  * up to 6 MiB where the network is quicker than this process. */
@@ -116,7 +117,7 @@ bool wl_transfer_is_ending(struct wl_transfer_pace *pace, int64_t now_ns, uint64
     if (left_bytes == 0 || got_bytes == pace->first_bytes) {
         return left_bytes == 0;
     }
-    wait_ns = (double)(pace->first_ns - pace->asked_ns);
+    wait_ns = (double)wl_min((uint64_t)(pace->first_ns - pace->asked_ns), WAIT_NS_MAX);
     pace_ns = (double)(now_ns - pace->first_ns) / (double)(got_bytes - pace->first_bytes);
     return left_bytes <= got_bytes && (double)left_bytes * pace_ns <= wait_ns;
 }

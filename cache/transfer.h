@@ -61,10 +61,11 @@ struct wl_transfer {
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
                      const struct wl_log *log, uint32_t connection_count, struct wload_error *err);
 
-/* Threads that are to ask for pieces: some ask for the next one while others end theirs. */
+/* Threads that are to ask for pieces: some ask for the next one while others end theirs.  Who wants
+ * one connection gets one. */
 static inline uint32_t wl_transfer_threads(const struct wl_transfer *transfer)
 {
-    return transfer->connection_count + (transfer->connection_count + 1) / 2;
+    return transfer->connection_count + transfer->connection_count / 2;
 }
 
 #define WL_TRANSFER_THREADS_MAX (WL_TRANSFER_CONNECTIONS_MAX + WL_TRANSFER_CONNECTIONS_MAX / 2)

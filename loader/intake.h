@@ -43,6 +43,13 @@ static inline bool wl_intake_has(const struct wl_intake *intake, uint32_t file_i
     return intake->stream_count > 0 && intake->streams[file_index].is_open;
 }
 
+/* Before the first read: whether another process brings the file. */
+static inline bool wl_intake_follows(const struct wl_intake *intake, uint32_t file_index)
+{
+    return wl_intake_has(intake, file_index) &&
+           intake->streams[file_index].state == WL_STREAM_FOLLOWING;
+}
+
 /* The engine's slots are known: start to prove and to keep. */
 int wl_intake_start(struct wl_intake *intake, struct wl_engine *engine, uint32_t slot_count,
                     struct wl_trace *trace, struct wload_error *err);

@@ -144,6 +144,7 @@ static int lay_out(struct wload_job *job, struct wload_error *err)
             .align_bytes = job->files.items[i].align_bytes,
             .is_direct = job->files.items[i].is_direct,
             .is_kept = wl_intake_has(&job->intake, i),
+            .is_followed = wl_intake_follows(&job->intake, i),
         };
     }
     if (job->options.on_chunk) {

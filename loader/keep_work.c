@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "loader/keep_inner.h"
 
-#define TURN_BYTES (4u << 20) /* of one slot, before another has its turn */
+#define TURN_BYTES  (4u << 20) /* of one slot, before another has its turn */
+#define BEHIND_PART 4u         /* of the slots: more than that waiting to be written are too many */
 
 static void trace(const struct wl_keep *keep, const char *name, int64_t begin_ns, uint64_t offset,
                   uint64_t size_bytes, uint32_t file, uint32_t lane)
@@ -51,8 +52,10 @@ static enum wload_log_level note(struct wl_keep *keep, const struct wload_error 
 
 /* Write what the partial file lacks of the slot's bytes [from, until). */
 static int write_range(const struct wl_keep_slot *slot, struct wl_partial *partial, uint32_t from,
-                       uint32_t until, struct wload_error *err)
+                       uint32_t until, bool is_behind, struct wload_error *err)
 {
+    int (*put)(struct wl_partial *, uint64_t, uint64_t, const void *, uint64_t,
+               struct wload_error *) = is_behind ? wl_partial_write_cached : wl_partial_write;
     uint64_t at = slot->offset + from;
     uint64_t end = slot->offset + until;
     /* What of the first block lies before the slot was written before the slot's turn came. */
@@ -70,8 +73,7 @@ static int write_range(const struct wl_keep_slot *slot, struct wl_partial *parti
             stop =
                 wl_min(wl_round_down(stop, WL_PARTIAL_BLOCK_BYTES) + WL_PARTIAL_BLOCK_BYTES, end);
         }
-        rc = wl_partial_write(partial, begun, at, slot->memory + (at - slot->offset), stop - at,
-                              err);
+        rc = put(partial, begun, at, slot->memory + (at - slot->offset), stop - at, err);
         at = stop;
     }
     return rc;
@@ -85,13 +87,15 @@ static uint32_t write_turn(struct wl_keep *keep, struct wl_keep_slot *slot)
     struct wl_partial *partial = file->partial;
     uint32_t from = slot->written;
     uint32_t until = (uint32_t)wl_min(wl_keep_ready(slot), (uint64_t)from + TURN_BYTES);
+    /* A disk that the network outruns shall not keep the ring from the device. */
+    bool is_behind = keep->writes.count > keep->request.slot_count / BEHIND_PART;
     struct wload_error why = {0};
     int rc;
 
     slot->write_ns = from == 0 ? now(keep) : slot->write_ns;
     file->writers++;
     pthread_mutex_unlock(&keep->mutex);
-    rc = write_range(slot, partial, from, until, &why);
+    rc = write_range(slot, partial, from, until, is_behind, &why);
     if (rc < 0) {
         enum wload_log_level level = note(keep, &why);
 

@@ -18,7 +18,7 @@
 #define LACK_MAX_BUFFERED 2u
 #define LACK_MAX_MEMORY   8u
 
-#define KEPT_SIDE_BY_SIDE 4u
+#define LED_SIDE_BY_SIDE 4u
 
 /* Extents [next, end) that are not ordered yet. */
 struct run {
@@ -272,16 +272,22 @@ static void put(struct wl_plan *plan, enum wl_lane lane, uint32_t extent)
     plan->order[lane][plan->order_count[lane]++] = extent;
 }
 
-/* The extents of the next file that is kept, from extent `from` on. */
-static struct run next_kept(const struct wl_plan *plan, uint32_t from)
+static bool is_led(const struct builder *builder, const struct wl_extent *extent)
 {
+    return extent->is_kept && !builder->request->files[extent->file_index].is_followed;
+}
+
+/* The extents of the next file that is ours to bring, from extent `from` on. */
+static struct run next_led(const struct builder *builder, uint32_t from)
+{
+    const struct wl_plan *plan = builder->plan;
     struct run run = {.next = from};
 
-    while (run.next < plan->extent_count && !plan->extents[run.next].is_kept) {
+    while (run.next < plan->extent_count && !is_led(builder, &plan->extents[run.next])) {
         run.next++;
     }
     run.end = run.next;
-    while (run.end < plan->extent_count && plan->extents[run.end].is_kept &&
+    while (run.end < plan->extent_count && is_led(builder, &plan->extents[run.end]) &&
            plan->extents[run.end].file_index == plan->extents[run.next].file_index) {
         run.end++;
     }
@@ -289,23 +295,45 @@ static struct run next_kept(const struct wl_plan *plan, uint32_t from)
 }
 
 /* A file is hashed by one thread: some are read side by side, one extent of each in turn. */
-static void order_kept(struct wl_plan *plan)
+static void order_led(const struct builder *builder)
 {
-    struct run runs[KEPT_SIDE_BY_SIDE] = {0};
+    struct run runs[LED_SIDE_BY_SIDE] = {0};
     uint32_t seen = 0;
     bool is_done = false;
 
     while (!is_done) {
         is_done = true;
-        for (unsigned i = 0; i < KEPT_SIDE_BY_SIDE; i++) {
+        for (unsigned i = 0; i < LED_SIDE_BY_SIDE; i++) {
             if (runs[i].next == runs[i].end) {
-                runs[i] = next_kept(plan, seen);
+                runs[i] = next_led(builder, seen);
                 seen = runs[i].end;
             }
             if (runs[i].next < runs[i].end) {
-                put(plan, WL_LANE_STORAGE, runs[i].next++);
+                put(builder->plan, WL_LANE_STORAGE, runs[i].next++);
                 is_done = false;
             }
+        }
+    }
+}
+
+/*
+ * What others wait for comes first, and what waits for others last, in an order that
+ * is the same in every process: so none waits with something undone that another
+ * waits for.
+ */
+static void order(const struct builder *builder)
+{
+    struct wl_plan *plan = builder->plan;
+
+    order_led(builder);
+    for (uint32_t i = 0; i < plan->extent_count; i++) {
+        if (!plan->extents[i].is_kept) {
+            put(plan, (enum wl_lane)plan->extents[i].lane, i);
+        }
+    }
+    for (uint32_t i = 0; i < plan->extent_count; i++) {
+        if (plan->extents[i].is_kept && !is_led(builder, &plan->extents[i])) {
+            put(plan, WL_LANE_STORAGE, i);
         }
     }
 }
@@ -320,16 +348,13 @@ static void seal(const struct builder *builder)
     plan->copy_count = (uint32_t)builder->copy_count;
     plan->extents[plan->extent_count] =
         (struct wl_extent){.piece_first = plan->piece_count, .copy_first = plan->copy_count};
-    order_kept(plan); /* the network is slower than what is here */
     for (uint32_t i = 0; i < plan->extent_count; i++) {
         const struct wl_extent *extent = &plan->extents[i];
 
         WL_ASSERT(extent->needed_bytes > 0 && extent->needed_bytes <= extent->size_bytes);
         WL_ASSERT(extent->size_bytes <= builder->request->chunk_bytes);
-        if (!extent->is_kept) {
-            put(plan, (enum wl_lane)extent->lane, i);
-        }
     }
+    order(builder);
 }
 
 int wl_plan_build(const struct wl_plan_request *request, struct wl_plan *out,

@@ -85,6 +85,7 @@ struct wl_plan_file {
      * of it is read, staged, from WL_LANE_STORAGE, whatever else is said here.
      */
     bool is_kept;
+    bool is_followed; /* kept, and another process brings it: reads of it wait for that one */
     /*
      * Straight: memory mirrors the file, byte `offset` at address mirror + offset
      * (modulo 2^64: the mirror may begin before the memory does), with room for

@@ -36,7 +36,7 @@ struct arrival {
     struct net_reader *reader;
     const struct wl_read *read;
     struct wl_transfer_pace pace;
-    bool is_ending; /* it does not count as being on its way any more */
+    bool is_uncounted; /* it is about to end, and the next may begin */
 };
 
 /* The next read may begin. */
@@ -44,8 +44,8 @@ static void stop_counting(struct arrival *arrival)
 {
     struct net_reader *reader = arrival->reader;
 
-    if (!arrival->is_ending) {
-        arrival->is_ending = true;
+    if (!arrival->is_uncounted) {
+        arrival->is_uncounted = true;
         (void)pthread_mutex_lock(&reader->mutex);
         reader->reading_count--;
         (void)pthread_cond_signal(&reader->work_ready);
@@ -188,8 +188,8 @@ int wl_reader_net_open(struct wl_intake *intake, const struct wl_reader_request 
         net_close(&reader->base);
         return rc;
     }
-    (void)snprintf(reader->base.note, WL_NOTE_BYTES, "%u connections; %.200s", reader->thread_count,
-                   local->note);
+    (void)snprintf(reader->base.note, WL_NOTE_BYTES, "%u connections; %.200s",
+                   reader->intake->transfer.connection_count, local->note);
     *out = &reader->base;
     return WLOAD_OK;
 }

@@ -63,6 +63,7 @@ static int lead(struct wl_stream *stream, struct wload_error *err)
         }
     }
     if (rc < 0) {
+        wl_partial_close(&stream->partial);
         wl_lock_release(&stream->lock);
         return rc;
     }

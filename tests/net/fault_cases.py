@@ -11,6 +11,7 @@ CONTENTS = {"config.json": b'{"model_type": "llama"}', "empty.txt": b"",
             "model.safetensors": harness.weights(FILE_BYTES)}
 MODEL = Repo("org/model", CONTENTS)
 LARGE = Repo("org/large", {"model.safetensors": harness.weights(12 << 20, 1)})  # in several ranges
+BLOCKS = Repo("org/blocks", {"model.safetensors": harness.weights(3 << 20, 2)})  # in one range
 HASH = MODEL.files["model.safetensors"].hash
 OTHER_HASH = "ab" * 32
 MANY = Repo("org/many", {f"d{i % 7}/f{i}": b"%d" % i for i in range(1100)})
@@ -121,6 +122,8 @@ RETRIED = [
     Case("200 for the rest of a file", (once(cut(500000, "close"), CDN),
                                         rule({"whole": True}, RESUMED))),
     Case("wrong content, once", (once({"flip": 600000}, CDN),), counts=ALL_ONCE),
+    Case("wrong content of several blocks, once", (once({"flip": 2900000}, CDN),), repo=BLOCKS,
+         counts=ALL_ONCE),
     Case("wrong content of a small file, once", (once({"flip": 3}, on("resolve-cache.*config")),)),
 ]
 

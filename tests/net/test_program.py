@@ -285,6 +285,21 @@ def a_load_fetches_what_is_missing(stack):
 
 # ---- Signals and the terminal ----------------------------------------------------------------
 
+@flow
+def how_files_are_written(stack):
+    for command in (["fetch"], ["load", "--device", "null"]):
+        for way in ("auto", "direct", "buffered"):
+            run = Run(stack)
+            done = harness.run_wload([*command, SPEC, "--io", way, "-vv"], run.environment())
+            said = done.stderr.decode()
+            if done.returncode == 1 and way == "direct":
+                assert "refuses O_DIRECT" in said, said  # as the file system of this home does
+                continue
+            assert done.returncode == 0, said
+            tried = re.search(r"O_DIRECT, aligned to|O_DIRECT is refused", said)
+            assert bool(tried) == (way != "buffered"), said
+
+
 def interrupt(run, *arguments):
     """Ctrl-C once the hub has sent a part of the large file; what was said."""
     process = harness.start_wload(arguments, run.environment())

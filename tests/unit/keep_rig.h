@@ -66,7 +66,7 @@ struct rig {
 };
 
 static struct kept files[FILES];
-static uint8_t ring[SLOTS][SLOT_BYTES];
+static _Alignas(4096) uint8_t ring[SLOTS][SLOT_BYTES];
 static atomic_uint warnings;
 static char warning[1024];
 
@@ -385,6 +385,8 @@ static void check_published(const struct kept *file)
 /* A disk that fails from some byte on, or blocks; counts what it takes. */
 static struct wl_sys disk;
 static atomic_ullong disk_bytes;
+static atomic_int cached_fd = -1;  /* what is written to it, */
+static atomic_ullong cached_bytes; /* in all */
 static uint64_t disk_room;
 static pthread_mutex_t disk_gate = PTHREAD_MUTEX_INITIALIZER;
 
@@ -396,6 +398,9 @@ static ssize_t disk_pwrite(int fd, const void *data, size_t size_bytes, off_t of
         errno = ENOSPC;
         return -1;
     }
+    if (fd == atomic_load(&cached_fd)) {
+        atomic_fetch_add(&cached_bytes, size_bytes);
+    }
     return wl_sys_real.pwrite(fd, data, size_bytes, offset);
 }
 
@@ -405,6 +410,7 @@ static void use_disk(uint64_t room)
     disk.pwrite = disk_pwrite;
     disk_room = room;
     atomic_store(&disk_bytes, 0);
+    atomic_store(&cached_bytes, 0);
     wl_sys = &disk;
 }
 

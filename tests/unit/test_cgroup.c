@@ -449,9 +449,9 @@ static void check_windows(void)
     check_window(GIB - 1, 0, 511, true);
     check_window(512 * MIB, 4, 256, true);
     check_window(256 * MIB, 0, 128, true);
-    check_window(0, 0, 2 + provers + 1, true);
-    check_window(0, 16, 24 + provers + 1, true);
-    check_window(0, 256, 384 + provers + 1, true);
+    check_window(0, 0, 1 + 2 * provers, true);
+    check_window(0, 16, 24 + 2 * provers, true);
+    check_window(0, 256, 384 + 2 * provers, true);
 }
 
 static void check_connections(uint64_t limit, uint32_t asked_for, uint32_t expected)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: the window of a fetch gives back the bytes that were kept, or none; when it is full, what
- * is hashed last is given up first. Method: two files beside a plain model of their blocks: kept in
- * any order, hashed in order, forgotten, for many seeded steps.
+ * is hashed last is given up first; what was hashed without it is free again. Method: two files
+ * beside a plain model of their blocks: kept in any order, hashed in order, out of the window or
+ * past it, forgotten, for many seeded steps.
  */
 #include "base/base.h"
 #include "cache/fetch.h"
@@ -14,7 +15,8 @@
 #define STEPS  20000u
 
 static struct wl_fetch_item items[2];
-static bool is_kept[2][BLOCKS]; /* as far as we know; the window may have given it up */
+static bool is_kept[2][BLOCKS];
+static unsigned given_up_count, stale_count;
 
 static uint64_t state = 88172645463325252u;
 
@@ -45,28 +47,44 @@ static unsigned kept_count(void)
     return count;
 }
 
-/* The one that the window must give up next. */
-static void give_up_furthest(void)
+/* Of what is not hashed in part, the furthest from being hashed. */
+static uint64_t furthest_kept(void)
 {
-    uint64_t distance_max = 0;
-    bool *furthest = NULL;
-    unsigned equal = 0;
+    uint64_t furthest = 0;
 
     for (unsigned which = 0; which < 2; which++) {
         for (unsigned i = 0; i < BLOCKS; i++) {
-            uint64_t distance = i * BLOCK - items[which].proven;
-
-            if (is_kept[which][i] && distance > distance_max) {
-                furthest = &is_kept[which][i];
-                distance_max = distance;
-                equal = 0;
-            } else if (is_kept[which][i] && distance == distance_max) {
-                equal++;
+            if (is_kept[which][i] && i * BLOCK >= items[which].proven) {
+                furthest = wl_max(furthest, i * BLOCK - items[which].proven);
             }
         }
     }
-    CHECK(furthest && equal == 0);
-    *furthest = false;
+    return furthest;
+}
+
+/* What was kept in it is given up, if no block is free; never what is hashed before others. */
+static struct wl_window_block *check_take(struct wl_window *window)
+{
+    const struct wl_fetch_item *owners[COUNT];
+    bool is_full = window->free_count == 0;
+    uint64_t furthest = furthest_kept();
+    struct wl_window_block *block;
+    const struct wl_fetch_item *owner;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        owners[i] = window->blocks[i].item;
+    }
+    block = wl_window_take(window);
+    owner = owners[block - window->blocks];
+    CHECK(!block->item);
+    CHECK_EQ(owner != NULL, is_full);
+    if (owner) {
+        CHECK(is_kept[owner - items][block->offset / BLOCK]);
+        CHECK(block->offset < owner->proven || block->offset - owner->proven == furthest);
+        is_kept[owner - items][block->offset / BLOCK] = false;
+        given_up_count++;
+    }
+    return block;
 }
 
 static void check_keep(struct wl_window *window, unsigned which, unsigned index)
@@ -76,29 +94,59 @@ static void check_keep(struct wl_window *window, unsigned which, unsigned index)
     if (is_kept[which][index] || index * BLOCK < items[which].proven) {
         return;
     }
-    if (kept_count() == COUNT - 1) { /* one is taken by the test */
-        return;
-    }
-    block = wl_window_take(window);
-    CHECK(!block->item);
+    block = check_take(window);
     memset(block->memory, (int)(which * BLOCKS + index), WL_WINDOW_BLOCK_BYTES);
     wl_window_keep(window, block, &items[which], index * BLOCK, WL_WINDOW_BLOCK_BYTES);
     is_kept[which][index] = true;
 }
 
-/* Any byte of a block finds it; whoever finds it has it alone. */
-static void check_find(struct wl_window *window, unsigned which, unsigned index)
+/* Any byte of a block finds it, as the next one to hash; whoever finds it has it alone.  Those
+ * before it are free again. */
+static bool check_find(struct wl_window *window, unsigned which)
 {
-    uint64_t offset = index * BLOCK + roll(WL_WINDOW_BLOCK_BYTES);
+    uint64_t offset = items[which].proven;
+    unsigned index = (unsigned)(offset / BLOCK);
     struct wl_window_block *block = wl_window_find(window, &items[which], offset);
 
     CHECK_EQ(block != NULL, is_kept[which][index]);
-    if (block) {
-        CHECK_EQ(block->offset, index * BLOCK);
-        CHECK_EQ(block->memory[offset - block->offset], which * BLOCKS + index);
-        CHECK(!wl_window_find(window, &items[which], offset));
-        wl_window_give(window, block);
-        is_kept[which][index] = false;
+    for (unsigned i = 0; i < index; i++) {
+        stale_count += is_kept[which][i];
+        is_kept[which][i] = false;
+    }
+    if (!block) {
+        return false;
+    }
+    CHECK_EQ(block->offset, index * BLOCK);
+    CHECK_EQ(block->memory[offset - block->offset], which * BLOCKS + index);
+    CHECK(!wl_window_find(window, &items[which], offset));
+    items[which].proven = block->offset + block->size_bytes;
+    wl_window_give(window, block);
+    is_kept[which][index] = false;
+    return true;
+}
+
+static void forget(struct wl_window *window, unsigned which)
+{
+    wl_window_forget(window, &items[which]);
+    memset(is_kept[which], 0, sizeof(is_kept[which]));
+    items[which].proven = 0;
+}
+
+/* As a prover does: out of the window or, while a reader may keep these very bytes, of the file. */
+static void check_prove(struct wl_window *window, unsigned which)
+{
+    struct wl_fetch_item *item = &items[which];
+
+    if (item->proven == BLOCKS * BLOCK) {
+        forget(window, which);
+    }
+    if (!check_find(window, which)) {
+        uint64_t size = roll(2) ? BLOCK : 1 + roll(WL_WINDOW_BLOCK_BYTES);
+
+        if (roll(2)) {
+            check_keep(window, which, (unsigned)(item->proven / BLOCK));
+        }
+        item->proven = wl_min(item->proven + size, BLOCKS * BLOCK);
     }
 }
 
@@ -112,18 +160,21 @@ static void check_steps(void)
 
         switch (roll(8)) {
         case 0:
-            wl_window_forget(&window, &items[which]);
-            memset(is_kept[which], 0, sizeof(is_kept[which]));
-            items[which].proven = 0;
+            if (roll(16) == 0) {
+                forget(&window, which);
+            }
             break;
         case 1:
         case 2:
-            check_find(&window, which, roll(BLOCKS));
+        case 3:
+            check_prove(&window, which);
             break;
         default:
             check_keep(&window, which, roll(BLOCKS));
         }
+        CHECK_EQ(window.free_count + kept_count() + 1, COUNT);
     }
+    CHECK(stale_count > STEPS / 1000 && given_up_count > STEPS / 100);
     wl_window_give(&window, taken);
     wl_window_close(&window);
 }
@@ -143,16 +194,14 @@ static void check_full(void)
         (void)wl_window_take(&window);
     }
     for (unsigned i = 0; i < 3; i++) {
-        struct wl_window_block *block = wl_window_take(&window);
-
-        give_up_furthest();
-        CHECK(block && !block->item);
+        (void)check_take(&window);
     }
     for (unsigned which = 0; which < 2; which++) {
-        for (unsigned index = 0; index < BLOCKS; index++) {
-            check_find(&window, which, index);
+        while (items[which].proven < BLOCKS * BLOCK) {
+            items[which].proven += check_find(&window, which) ? 0 : BLOCK;
         }
     }
+    CHECK_EQ(kept_count(), 0);
     wl_window_close(&window);
 }
 

@@ -321,6 +321,39 @@ static void check_blocked_disk(void)
     CHECK_EQ(found[2], 1);
 }
 
+/* A disk that falls behind gets what waits for it through the page cache, and no more than that. */
+static void check_slow_disk(void)
+{
+    struct rig rig;
+    struct wload_error err;
+
+    make_one(&rig, SLOTS * (512u << 10), 512u << 10);
+    CHECK_OK(open_partial(&files[0], &err), &err);
+    CHECK_OK(wl_partial_set_io(&files[0].partial, &counting, WLOAD_IO_AUTO, &err), &err);
+    if (!files[0].partial.is_direct) { /* all goes through it here */
+        wl_partial_discard(&files[0].partial);
+        return;
+    }
+    use_disk(UINT64_MAX);
+    atomic_store(&cached_fd, files[0].partial.fd);
+    CHECK_OK(open_keep(&rig, NULL, &err), &err);
+    (void)pthread_mutex_lock(&disk_gate);
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        begin(&rig, i, 0);
+        fill_and_settle(&rig, i);
+    }
+    await_releases(&rig, SLOTS);
+    (void)pthread_mutex_unlock(&disk_gate);
+    CHECK_OK(wl_keep_finish(rig.keep, &err), &err);
+    CHECK(atomic_load(&cached_bytes) > 0);
+    CHECK(atomic_load(&cached_bytes) < files[0].size_bytes);
+    CHECK_EQ(atomic_load(&disk_bytes), files[0].size_bytes);
+    atomic_store(&cached_fd, -1);
+    close_keep(&rig);
+    wl_sys = &wl_sys_real;
+    check_published(&files[0]);
+}
+
 /* A slot need not be full for its bytes to be on the disk. */
 static void check_early_write(void)
 {
@@ -435,6 +468,7 @@ int main(void)
         check_stop(4 * flight_max, 100007); /* blocks in pieces, by several slots */
     }
     check_blocked_disk();
+    check_slow_disk();
     check_early_write();
     check_attach(false);
     check_attach(true);

@@ -212,6 +212,8 @@ static void check_side_by_side(void)
 {
     static const uint32_t expected[] = {0, 1,  3,  6, 10, 2,  4,  7,  11, 15, 5,
                                         8, 12, 16, 9, 13, 17, 14, 18, 19, 20};
+    static const uint32_t followed[] = {0,  4, 13, 5, 14, 6, 15, 7,  16, 17,
+                                        18, 3, 1,  2, 8,  9, 10, 11, 12};
     struct wload_tensor tensors[6];
     struct wl_want wants[6];
     struct wl_plan_file files[6] = {0};
@@ -234,6 +236,16 @@ static void check_side_by_side(void)
     CHECK_EQ(plan.order_count[WL_LANE_STORAGE], WL_COUNT_OF(expected));
     for (uint32_t i = 0; i < WL_COUNT_OF(expected); i++) {
         CHECK_EQ(plan.order[WL_LANE_STORAGE][i], expected[i]);
+    }
+    wl_plan_clear(&plan);
+
+    /* Two that others bring come last, one after the other, behind one that is here. */
+    files[1].is_followed = files[4].is_followed = true;
+    files[2].is_kept = false;
+    CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    CHECK_EQ(plan.order_count[WL_LANE_STORAGE], WL_COUNT_OF(followed));
+    for (uint32_t i = 0; i < WL_COUNT_OF(followed); i++) {
+        CHECK_EQ(plan.order[WL_LANE_STORAGE][i], followed[i]);
     }
     wl_plan_clear(&plan);
 }
