@@ -9,7 +9,8 @@
 
 Two listeners on ports of their own.  The hub answers info, tree and resolve requests and sends
 large files on to the CDN with a signed address, X-Sig=..., which may expire.  Every request is
-recorded with its headers and the bytes of body that went out.
+recorded with its headers, the bytes of body that went out, and `beside`: of each other answer with
+a file's content that was under way when it came, [bytes on their way, bytes of it all or null].
 
 A rule has `match` (listener "hub" or "cdn"; method; path, a regular expression that is searched
 in the target; range, one for the Range header), `action`, and how often it holds: from the
@@ -25,6 +26,7 @@ in the target; range, one for the Range header), `action`, and how often it hold
     flip                    the byte at this offset of the file is wrong
     revoke                  403; this signed address has expired
     drop                    close the connection without an answer
+    delay                   answer after so many seconds
 
 As a program: fault_server.py NAME=DIRECTORY... [--rules JSON] [--rate BYTES] prints its addresses
 as JSON and serves until its input ends; rules are added by POST /_rules, GET /_stats tells.
@@ -49,6 +51,7 @@ import urllib.parse
 
 CHUNK_BYTES = 256 << 10
 KINDS = {"models": "", "datasets": "datasets/"}
+CONTENT = "^/(files|api/resolve-cache)/"
 
 
 def git_hash(data):
@@ -140,11 +143,26 @@ class Log:
 
     def __init__(self):
         self.changed, self.entries, self.sent_bytes = threading.Condition(), [], 0
+        self.under_way = []
 
     def begin(self, request):
         with self.changed:
+            request["beside"] = [[other["leaving"], other["size"]] for other in self.under_way]
+            if re.search(CONTENT, request["target"]):
+                self.under_way.append(request)
             self.entries.append(request)
             self.changed.notify_all()
+
+    def leaves(self, request, size):
+        """Before it is sent, for who has the last byte may ask for more at once."""
+        with self.changed:
+            request["leaving"] += size
+            if request["leaving"] == request["size"]:
+                self.end(request)
+
+    def end(self, request):
+        with self.changed:
+            self.under_way = [other for other in self.under_way if other is not request]
 
     def sent(self, request, size):
         with self.changed:
@@ -226,6 +244,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         authority, target = re.fullmatch(r"(?:https?://([^/]*))?(.*)", self.path).groups()
         request = {"listener": self.server.name, "method": self.command, "target": target,
                    "form": "absolute" if authority else "origin", "sent": 0, "status": 0,
+                   "leaving": 0, "size": None,
                    "headers": {name.lower(): value for name, value in self.headers.items()}}
         if target == "/_stats":
             self.send(request, Answer.json({"requests": hub.log.requests(),
@@ -236,7 +255,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(request, Answer(204), {})
             return
         hub.log.begin(request)
+        try:
+            self.answer_as_ordered(hub, request)
+        finally:
+            hub.log.end(request)
+
+    def answer_as_ordered(self, hub, request):
         action = hub.rules.take(request)
+        hub.ended.wait(action.get("delay", 0))
         if action.get("drop"):
             self.hang_up()
             return
@@ -260,7 +286,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {answer.status} Status"]
         lines += [f"{name}: {value}" for name, value in (length | answer.headers).items()
                   if value is not None]
-        request["status"] = answer.status
+        request["status"], request["size"] = answer.status, size
         self.connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8"))
         if self.command == "HEAD" or answer.status in (204, 304):
             return
@@ -278,6 +304,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for begin in range(0, len(body), CHUNK_BYTES):
             part = body[begin:begin + CHUNK_BYTES]
             self.server.hub.rate.wait(len(part))
+            self.server.hub.log.leaves(request, len(part))
             self.connection.sendall(part)
             self.server.hub.log.sent(request, len(part))
 

@@ -128,7 +128,7 @@ static void init_conditions(struct wl_fetch *fetch)
 
     CHECK_EQ(pthread_condattr_init(&attributes), 0);
     CHECK_EQ(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC), 0);
-    for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+    for (size_t i = 0; i < WL_COUNT_OF(conditions); i++) {
         CHECK_EQ(pthread_cond_init(conditions[i], &attributes), 0);
     }
     CHECK_EQ(pthread_condattr_destroy(&attributes), 0);
