@@ -199,8 +199,8 @@ int wl_sys_write_at(int fd, const void *buffer, size_t size, uint64_t offset)
         if (put < 0 && errno == EINTR) {
             continue;
         }
-        if (put < 0) {
-            return -errno;
+        if (put <= 0) {
+            return put < 0 ? -errno : -EIO; /* no disk says that it wrote nothing and goes on */
         }
         done += (size_t)put;
     }
