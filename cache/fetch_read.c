@@ -230,9 +230,9 @@ static uint64_t piece_bytes(const struct wl_fetch *fetch)
     uint64_t room = (uint64_t)fetch->window.count * WL_WINDOW_BLOCK_BYTES;
     uint64_t most = is_in_order ? PIECE_BYTES_MAX : room / (connections * PIECES_PER_READER);
     uint64_t share = fetch->left_bytes / (connections * PIECES_PER_READER);
+    uint64_t piece = wl_min(wl_min(wl_max(share, PIECE_BYTES_MIN), most), PIECE_BYTES_MAX);
 
-    return wl_round_down(wl_max(wl_min(wl_min(share, most), PIECE_BYTES_MAX), PIECE_BYTES_MIN),
-                         WL_WINDOW_BLOCK_BYTES);
+    return wl_round_down(wl_max(piece, WL_WINDOW_BLOCK_BYTES), WL_WINDOW_BLOCK_BYTES);
 }
 
 /* The next gap of an open file that a reader may take. */
