@@ -49,7 +49,9 @@ static int hash_turn(struct wl_fetch *fetch, struct wl_fetch_item *item, void *b
             return (int)size;
         }
         item->proven += (uint64_t)size;
-        pthread_cond_broadcast(&fetch->frees);
+        if (block) { /* for one reader: all of them would cost more than a block is worth */
+            pthread_cond_signal(&fetch->frees);
+        }
     }
     return WLOAD_OK;
 }
