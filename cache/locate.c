@@ -341,6 +341,7 @@ static int ask_commit(struct search *search, struct wload_error *err)
         return rc;
     }
     wl_snapshot_reset(snapshot);
+    snapshot->is_asked = true;
     rc = wl_store_init(&snapshot->store, options->local_dir ? &wl_store_plain : &wl_store_hub,
                        &snapshot->config, &snapshot->log, search->repo.kind, search->repo.name,
                        options->local_dir ? options->local_dir : snapshot->config.hub_cache, commit,

@@ -28,6 +28,7 @@ struct wl_snapshot {
     struct wload_place *places;        /* shown.places */
     char *path;                        /* shown.path */
     char *note;                        /* shown.note */
+    bool is_asked;                     /* the hub told which commit the revision is now */
     uint32_t place_room;
 };
 

@@ -161,6 +161,15 @@ static int bring_small(struct wl_snapshot *snapshot, const struct wl_source_opti
     return rc;
 }
 
+/* The hub was asked what the revision is, and all of it is here: whoever brought the last of it
+ * died before that was written down. */
+static void note_revision(struct wl_snapshot *snapshot, bool is_unkept)
+{
+    if (!is_unkept && snapshot->is_asked && is_here(snapshot)) {
+        wl_snapshot_note_revision(snapshot);
+    }
+}
+
 static int hub_resolve(const struct wl_log *log, const struct wl_spec *spec,
                        const struct wl_source_options *options, struct wl_manifest *out,
                        struct wload_error *err)
@@ -181,6 +190,7 @@ static int hub_resolve(const struct wl_log *log, const struct wl_spec *spec,
     }
     local.path = snapshot->path;
     if (is_here(snapshot)) {
+        note_revision(snapshot, is_unkept);
         rc = wl_source_local.resolve(log, &local, options, out, err);
         wl_snapshot_free(snapshot);
         return rc;
@@ -188,6 +198,7 @@ static int hub_resolve(const struct wl_log *log, const struct wl_spec *spec,
     out->snapshot = snapshot; /* now the manifest's */
     out->is_unkept = is_unkept;
     rc = bring_small(snapshot, options, out, err);
+    note_revision(snapshot, rc < 0 || out->is_unkept);
     return rc < 0 ? rc : resolve_gaps(log, snapshot, &local, options, out, err);
 }
 

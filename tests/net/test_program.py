@@ -286,6 +286,24 @@ def a_load_fetches_what_is_missing(stack):
 # ---- Signals and the terminal ----------------------------------------------------------------
 
 @flow
+def a_revision_that_nobody_noted(stack):
+    """As where a load was killed when it had all but that."""
+    run = Run(stack)
+    run.wload("load", SPEC, "--device", "null")
+    ref = run.home / "hub/models--org--model/refs/main"
+    for lost in (), ("config.json",):
+        ref.unlink()
+        for name in lost:
+            (run.snapshot / name).resolve().unlink()
+            (run.snapshot / name).unlink()
+        run.wload("load", SPEC, "--device", "null", "--no-cache")
+        assert not ref.exists()
+        run.wload("load", SPEC, "--device", "null")
+        assert ref.read_text() == run.repo.commit
+        run.wload("load", SPEC, "--device", "null", "--offline")
+
+
+@flow
 def how_files_are_written(stack):
     for command in (["fetch"], ["load", "--device", "null"]):
         for way in ("auto", "direct", "buffered"):
