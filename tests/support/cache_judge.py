@@ -17,6 +17,7 @@ import re
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PARTIAL = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\.[0-9a-f]{8}\.incomplete")
+NOTE = re.compile(r"(ref|tree)\.[0-9a-f]{8}\.incomplete")  # of wload's, on its way to its folder
 FOLDER = re.compile(r"(models|datasets)--[A-Za-z0-9_.-]+")
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
 
@@ -57,6 +58,8 @@ def judge_locks(root):
 
 def judge_repo(repo):
     for path in sorted(repo.iterdir()):
+        if NOTE.fullmatch(path.name):
+            continue
         if path.name not in JUDGES or path.is_symlink() or not path.is_dir():
             yield f"{path}: foreign"
         else:
