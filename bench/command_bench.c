@@ -16,7 +16,6 @@
 #define DEFAULT_RUNS        7
 #define RUNS_MAX            10000
 #define DEFAULT_CONNECTIONS 16
-#define CONNECTIONS_MAX     256
 
 /* As given, all text. */
 struct words {
@@ -55,7 +54,6 @@ static int take_sizes(const struct words *words, struct wload_job_options *job)
 static int take(const struct words *words, struct bench_settings *settings)
 {
     uint64_t runs = DEFAULT_RUNS;
-    uint64_t connections = DEFAULT_CONNECTIONS;
 
     if (words->runs && (!options_whole(words->runs, RUNS_MAX, &runs) || runs == 0)) {
         return refuse("--runs", words->runs, "not a number from 1 to 10000");
@@ -73,12 +71,12 @@ static int take(const struct words *words, struct bench_settings *settings)
     if (words->io && !options_io(words->io, &settings->job.io_policy)) {
         return refuse("--io", words->io, "not auto, direct or buffered");
     }
+    settings->connection_count = DEFAULT_CONNECTIONS;
     if (words->connections &&
-        (!options_whole(words->connections, CONNECTIONS_MAX, &connections) || connections == 0)) {
+        !options_connections(words->connections, &settings->connection_count)) {
         return refuse("--max-workers", words->connections, "not a number from 1 to 256");
     }
     settings->run_count = (uint32_t)runs;
-    settings->connection_count = (uint32_t)connections;
     settings->only = (const char *const *)words->only;
     return take_sizes(words, &settings->job);
 }

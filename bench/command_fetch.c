@@ -10,8 +10,6 @@
 #include "bench/snapshot.h"
 #include "bench/text.h"
 
-#define CONNECTIONS_MAX 256u
-
 struct request {
     struct wload_context *context;
     struct wload_snapshot_options snapshot;
@@ -162,15 +160,12 @@ static int fetch_all(struct request *request, const struct options *options, boo
 static int read_words(const char *workers, const char *io, const struct snapshot_words *words,
                       const struct options *options, struct request *request)
 {
-    uint64_t count = 0;
-
     if (io && !options_io(io, &request->fetch.io_policy)) {
         return options_refuse("fetch", "--io", io, "not auto, direct or buffered");
     }
-    if (workers && (!options_whole(workers, CONNECTIONS_MAX, &count) || count == 0)) {
+    if (workers && !options_connections(workers, &request->fetch.connection_count)) {
         return options_refuse("fetch", "--max-workers", workers, "not a number from 1 to 256");
     }
-    request->fetch.connection_count = (uint32_t)count;
     if (words->local_dir && options->operand_count > 1) {
         return options_refuse("fetch", "--local-dir", words->local_dir, "takes one model only");
     }

@@ -9,10 +9,9 @@
 #include "bench/snapshot.h"
 #include "bench/text.h"
 
-#define RUNS_MAX        1000000u
-#define CONNECTIONS_MAX 256u
-#define TRACE_EVENTS    (1u << 17) /* the newest; two for each chunk */
-#define CHUNK_DEFAULT   (8u << 20)
+#define RUNS_MAX      1000000u
+#define TRACE_EVENTS  (1u << 17) /* the newest; two for each chunk */
+#define CHUNK_DEFAULT (8u << 20)
 
 /* The options as popt gives them. */
 struct words {
@@ -76,7 +75,6 @@ static int read_sizes(const struct words *words, struct wload_job_options *job)
 static int read_words(const struct words *words, struct load_request *request)
 {
     struct wload_job_options *job = &request->job;
-    uint64_t connections = 0;
     uint64_t runs = 1;
 
     if (words->device &&
@@ -93,7 +91,7 @@ static int read_words(const struct words *words, struct load_request *request)
         return refuse("--repeat", words->repeat, "not a number from 1 to 1000000");
     }
     if (words->max_workers &&
-        (!options_whole(words->max_workers, CONNECTIONS_MAX, &connections) || connections == 0)) {
+        !options_connections(words->max_workers, &request->fetch.connection_count)) {
         return refuse("--max-workers", words->max_workers, "not a number from 1 to 256");
     }
     if (words->has_digests && request->is_sink) {
@@ -103,7 +101,6 @@ static int read_words(const struct words *words, struct load_request *request)
         job->pattern_count++;
     }
     job->patterns = (const char *const *)words->patterns;
-    request->fetch.connection_count = (uint32_t)connections;
     request->fetch.io_policy = job->io_policy;
     request->fetch.is_unkept = words->is_unkept != 0;
     request->trace_path = words->trace;

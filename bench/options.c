@@ -11,6 +11,7 @@
 #include "bench/text.h"
 
 #define TITLE_BYTES_MAX     64
+#define CONNECTIONS_MAX     256u
 #define FRACTION_DIGITS_MAX 6u        /* times the largest unit, these still fit 64 bits */
 #define HELP_VALUE          (1 << 20) /* beyond every option's number */
 
@@ -227,6 +228,17 @@ bool options_whole(const char *text, uint64_t max, uint64_t *value)
         return false;
     }
     *value = sum;
+    return true;
+}
+
+bool options_connections(const char *text, uint32_t *count)
+{
+    uint64_t value;
+
+    if (!options_whole(text, CONNECTIONS_MAX, &value) || value == 0) {
+        return false;
+    }
+    *count = (uint32_t)value;
     return true;
 }
 

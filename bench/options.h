@@ -45,6 +45,9 @@ bool options_size(const char *text, uint64_t *bytes);
 /* "12": decimal digits alone, at most `max`.  False: not such a number. */
 bool options_whole(const char *text, uint64_t max, uint64_t *value);
 
+/* "16": how many connections at once a download may have, 1 to 256. */
+bool options_connections(const char *text, uint32_t *count);
+
 /* "auto", "host", "cuda", "cuda:1", "hip:0"; "null" only where `is_null` is given. */
 bool options_device(const char *text, uint32_t *kind, uint32_t *index, bool *is_null);
 

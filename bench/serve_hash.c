@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +12,9 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "bench/serve.h"
+#include "bench/team.h"
 
-#define BUFFER_BYTES (4u << 20)
-#define WORKERS_MAX  16u
-#define LARGE_BYTES  (1u << 20) /* kept outside of git from here on */
+#define LARGE_BYTES (1u << 20) /* kept outside of git from here on */
 
 /* Kept outside of git whatever their size, as a hub is set up for models. */
 static const char *const large_suffixes[] = {
@@ -26,20 +23,9 @@ static const char *const large_suffixes[] = {
     ".tar",         ".gz",   ".zip", ".zst", ".arrow",   ".model",
 };
 
-/* What the workers share: each takes the next file until there is none, or one failed. */
 struct work {
     struct serve_snapshot *snapshot;
     struct serve_file **files; /* the largest first */
-    size_t count;
-    atomic_size_t next;
-    atomic_bool has_failed;
-};
-
-struct worker {
-    struct work *work;
-    pthread_t thread;
-    int status;
-    struct wload_error err;
 };
 
 static bool is_large(const struct serve_file *file)
@@ -55,19 +41,19 @@ static bool is_large(const struct serve_file *file)
 /* ---- Content --------------------------------------------------------------------- */
 
 static int add_content(int fd, const struct serve_file *file, struct wl_digest *digest,
-                       unsigned char *buffer, struct wload_error *err)
+                       void *buffer, struct wload_error *err)
 {
     const uint64_t size = file->identity.size_bytes;
     uint64_t at = 0;
 
     while (at < size) {
-        size_t part = (size_t)wl_min(size - at, BUFFER_BYTES);
+        size_t part = (size_t)wl_min(size - at, TEAM_BUFFER_BYTES);
         int64_t got = wl_sys_read(fd, buffer, part, at);
         int rc;
 
         if (got < (int64_t)part) {
             return got < 0 ? wl_err_sys(err, (int)-got, "cannot read '%s'", file->path)
-                           : wl_err_set(err, WLOAD_ERR_IO, "'%s' shrinks", file->path);
+                           : wl_err_at(err, WLOAD_ERR_IO, at, "'%s' shrinks", file->path);
         }
         if (serve_stop_came()) {
             return wl_err_set(err, WLOAD_ERR_CANCELED, "the server ends");
@@ -81,15 +67,16 @@ static int add_content(int fd, const struct serve_file *file, struct wl_digest *
     return WLOAD_OK;
 }
 
-static int hash_file(const struct serve_snapshot *snapshot, struct serve_file *file,
-                     unsigned char *buffer, struct wload_error *err)
+static int hash_file(void *user, size_t index, void *buffer, struct wload_error *err)
 {
+    const struct work *work = user;
+    struct serve_file *file = work->files[index];
     /* Only how many digits it has matters. */
     static const char digits[] = "0000000000000000000000000000000000000000000000000000000000000000";
     const char *like = is_large(file) ? digits : digits + sizeof(digits) - WL_HUB_COMMIT_BYTES;
     struct wl_digest *digest;
     char hex[WL_DIGEST_HEX_BYTES] = "";
-    int fd = serve_snapshot_open(snapshot, file, err);
+    int fd = serve_snapshot_open(work->snapshot, file, err);
     int rc;
 
     if (fd < 0) {
@@ -110,61 +97,6 @@ static int hash_file(const struct serve_snapshot *snapshot, struct serve_file *f
     return rc;
 }
 
-static int hash_files(struct work *work, struct wload_error *err)
-{
-    unsigned char *buffer = malloc(BUFFER_BYTES);
-    int rc = buffer ? WLOAD_OK : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to compute digests");
-    size_t i;
-
-    while (rc == WLOAD_OK && !work->has_failed &&
-           (i = atomic_fetch_add(&work->next, 1)) < work->count) {
-        rc = hash_file(work->snapshot, work->files[i], buffer, err);
-    }
-    free(buffer);
-    return rc;
-}
-
-static void *run_worker(void *argument)
-{
-    struct worker *worker = argument;
-
-    worker->status = hash_files(worker->work, &worker->err);
-    if (worker->status < 0) {
-        worker->work->has_failed = true;
-    }
-    return NULL;
-}
-
-static int run_workers(struct work *work, struct wload_error *err)
-{
-    struct worker workers[WORKERS_MAX] = {0};
-    size_t wanted = wl_min(wl_min(wl_sys_cpu_count(), WORKERS_MAX), work->count);
-    size_t started = 0;
-    int rc = WLOAD_OK;
-
-    for (size_t i = 0; i < wanted; i++) {
-        workers[i].work = work;
-    }
-    /* The first worker is this thread; one that cannot be had leaves its share to the others. */
-    while (started + 1 < wanted && pthread_create(&workers[started + 1].thread, NULL, run_worker,
-                                                  &workers[started + 1]) == 0) {
-        started++;
-    }
-    if (wanted > 0) {
-        (void)run_worker(&workers[0]);
-    }
-    for (size_t i = 1; i <= started; i++) {
-        (void)pthread_join(workers[i].thread, NULL);
-    }
-    for (size_t i = 0; i <= started && rc == WLOAD_OK; i++) {
-        rc = workers[i].status;
-        if (rc < 0 && err) {
-            *err = workers[i].err;
-        }
-    }
-    return rc;
-}
-
 static int compare_sizes(const void *a, const void *b)
 {
     uint64_t left = (*(struct serve_file *const *)a)->identity.size_bytes;
@@ -176,19 +108,21 @@ static int compare_sizes(const void *a, const void *b)
 int serve_hash_missing(struct serve_snapshot *snapshot, struct wload_error *err)
 {
     struct work work = {.snapshot = snapshot};
+    size_t count = 0;
     int rc;
 
     work.files = wl_sys_array(snapshot->file_count, sizeof(struct serve_file *));
     if (!work.files) {
-        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to compute digests");
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to hash %zu files",
+                          snapshot->file_count);
     }
     for (size_t i = 0; i < snapshot->file_count; i++) {
         if (snapshot->files[i].hash[0] == '\0') {
-            work.files[work.count++] = &snapshot->files[i];
+            work.files[count++] = &snapshot->files[i];
         }
     }
-    qsort(work.files, work.count, sizeof(struct serve_file *), compare_sizes);
-    rc = run_workers(&work, err);
+    qsort(work.files, count, sizeof(struct serve_file *), compare_sizes);
+    rc = team_run(count, hash_file, &work, err);
     wl_sys->free(work.files);
     return rc;
 }
