@@ -46,7 +46,9 @@ void wl_window_give(struct wl_window *window, struct wl_window_block *block)
     window->free[window->free_count++] = block;
 }
 
-/* Of the blocks that are kept, the one that will be hashed last. */
+/* Of the blocks that are kept, the one that will be hashed last.  One that is hashed already, if
+ * only in part, counts as the furthest of all: its distance is below zero, and it is of least use.
+ */
 static struct wl_window_block *find_furthest(struct wl_window *window)
 {
     struct wl_window_block *furthest = NULL;

@@ -100,7 +100,7 @@ static int describe_owner(char *text, size_t bytes)
 }
 
 enum owner {
-    OWNER_UNKNOWN, /* the file does not say: a placeholder, which nobody will remove */
+    OWNER_UNKNOWN, /* the file does not say: nobody else will remove it */
     OWNER_LIVES,
     OWNER_GONE
 };

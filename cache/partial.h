@@ -3,7 +3,7 @@
  * A file on its way into a cache: bytes in any order, a map of those that have
  * come, and a new name once it is whole and proven.
  *
- *   open ---> write, mark ... ---> publish      the name that it is for now exists
+ *   open ---> write, mark ... ---> publish      its final name exists, and is whole
  *     ^            |        \----> discard      nothing is left
  *     |            | kill -9
  *     +-- <hash>.<8 hex>.incomplete             what was marked is there for the next
@@ -11,9 +11,10 @@
  * The map lies behind the file's own bytes, in memory that the kernel keeps when
  * the process dies: one bit for each block, set after the block was written.
  * After a loss of power it may claim more than the disk has; the hash, for which
- * the next process reads what was there, tells.  The name is the same for every process, so
- * that the next one finds it; flock(2) on the file itself keeps them apart, and
- * one that does not get that lock takes a name of its own, which nobody resumes.
+ * the next process reads what was there, tells.  The name is the same for every
+ * process, so that the next one finds it; flock(2) on the file itself keeps them
+ * apart, and one that does not get that lock takes a name of its own, which nobody
+ * resumes.
  *
  * Threads: wl_partial_write() from any, each for ranges of its own; the readers of
  * the map from any.

@@ -61,29 +61,6 @@ struct wl_transfer {
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
                      const struct wl_log *log, uint32_t connection_count, struct wload_error *err);
 
-/* Threads that are to ask for pieces: some ask for the next one while others end theirs.  Who wants
- * one connection gets one. */
-static inline uint32_t wl_transfer_threads(const struct wl_transfer *transfer)
-{
-    return transfer->connection_count + transfer->connection_count / 2;
-}
-
-#define WL_TRANSFER_THREADS_MAX (WL_TRANSFER_CONNECTIONS_MAX + WL_TRANSFER_CONNECTIONS_MAX / 2)
-
-/* How a piece comes. */
-struct wl_transfer_pace {
-    int64_t asked_ns;
-    int64_t first_ns; /* when its first bytes came */
-    uint64_t first_bytes;
-};
-
-void wl_transfer_pace_begin(struct wl_transfer_pace *pace);
-
-/* Told of each part, `got_bytes` in all: whether the rest is about to come in the time that the
- * first byte took to come. */
-bool wl_transfer_is_ending(struct wl_transfer_pace *pace, int64_t now_ns, uint64_t got_bytes,
-                           uint64_t left_bytes);
-
 void wl_transfer_clear(struct wl_transfer *transfer);
 
 /* Any thread: calls in progress return WLOAD_ERR_CANCELED soon, later ones at once. */
@@ -140,6 +117,31 @@ typedef int (*wl_transfer_sink_fn)(void *user, uint64_t offset, const void *data
 int wl_transfer_range(struct wl_transfer *transfer, struct wl_http *http, struct wl_remote *remote,
                       uint64_t begin, uint64_t end, wl_transfer_sink_fn sink, void *user,
                       struct wload_error *err);
+
+/* ---- Pieces, side by side ---- */
+
+/* Threads that are to ask for pieces: some ask for the next one while others end theirs.  Who wants
+ * one connection gets one. */
+static inline uint32_t wl_transfer_threads(const struct wl_transfer *transfer)
+{
+    return transfer->connection_count + transfer->connection_count / 2;
+}
+
+#define WL_TRANSFER_THREADS_MAX (WL_TRANSFER_CONNECTIONS_MAX + WL_TRANSFER_CONNECTIONS_MAX / 2)
+
+/* How a piece comes. */
+struct wl_transfer_pace {
+    int64_t asked_ns;
+    int64_t first_ns; /* when its first bytes came */
+    uint64_t first_bytes;
+};
+
+void wl_transfer_pace_begin(struct wl_transfer_pace *pace);
+
+/* Told of each part, `got_bytes` in all: whether the rest is about to come in the time that the
+ * first part took to come. */
+bool wl_transfer_is_ending(struct wl_transfer_pace *pace, int64_t now_ns, uint64_t got_bytes,
+                           uint64_t left_bytes);
 
 /* ---- Refusals ---- */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reader: files that come from a network, each read by one of as many threads as
- * there are connections.  Reads of files on this machine go to another reader,
- * whose wait is the only one: threads wake it when a read is done.
+ * Reader: files that come from a network, each read by one of a few threads: as many
+ * as there are connections, and some that ask for the next read while one ends.
+ * Reads of files on this machine go to another reader, whose wait is the only one:
+ * threads wake it when a read is done.
  */
 #include <errno.h>
 #include <pthread.h>
