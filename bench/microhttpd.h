@@ -10,7 +10,6 @@
 #define MICROHTTPD_CALLS(CALL)                \
     CALL(add_response_header)                 \
     CALL(create_response_from_buffer)         \
-    CALL(create_response_from_callback)       \
     CALL(create_response_from_fd_at_offset64) \
     CALL(destroy_response)                    \
     CALL(get_version)                         \

@@ -1,72 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/base.h"
-#include "base/clock.h"
-#include "base/sys.h"
 #include "bench/serve_http.h"
-
-#define BLOCK_BYTES_MIN 4096u
-#define BLOCK_BYTES_MAX (256u << 10)
-#define BLOCKS_PER_S    64u
-#define NS_PER_S        1e9
-#define LAG_NS_MAX      100000000 /* what a slow reader may catch up with at once */
-
-/* Content that goes out at a given pace. */
-struct paced {
-    int fd;
-    uint64_t first;
-    uint64_t rate_bytes_per_s;
-    int64_t begin_ns;
-};
-
-static ssize_t read_paced(void *user, uint64_t at, char *buffer, size_t max)
-{
-    struct paced *paced = user;
-    double seconds = (double)(at + max) / (double)paced->rate_bytes_per_s;
-    int64_t due_ns = paced->begin_ns + (int64_t)(seconds * NS_PER_S);
-    int64_t got;
-
-    serve_sleep_until(due_ns);
-    paced->begin_ns += (int64_t)wl_max(LAG_NS_MAX, (uint64_t)(wl_clock_ns() - due_ns)) - LAG_NS_MAX;
-    got = serve_stop_came() ? 0 : wl_sys_read(paced->fd, buffer, max, paced->first + at);
-    return got > 0 ? (ssize_t)got : MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
-static void free_paced(void *user)
-{
-    struct paced *paced = user;
-
-    (void)close(paced->fd);
-    free(paced);
-}
-
-/* Takes the descriptor over, but not on failure. */
-static struct MHD_Response *pace(int fd, uint64_t first, uint64_t count, uint64_t rate_bytes_per_s)
-{
-    uint64_t block =
-        wl_min(BLOCK_BYTES_MAX, wl_max(BLOCK_BYTES_MIN, rate_bytes_per_s / BLOCKS_PER_S));
-    struct paced *paced = malloc(sizeof(*paced));
-    struct MHD_Response *response = NULL;
-
-    if (paced) {
-        *paced = (struct paced){.fd = fd,
-                                .first = first,
-                                .rate_bytes_per_s = rate_bytes_per_s,
-                                .begin_ns = wl_clock_ns()};
-        response = microhttpd->create_response_from_callback(count, (size_t)block, read_paced,
-                                                             paced, free_paced);
-    }
-    if (!response) {
-        free(paced);
-    }
-    return response;
-}
 
 static struct MHD_Response *nothing(void)
 {
@@ -74,16 +12,11 @@ static struct MHD_Response *nothing(void)
 }
 
 /* Bytes of the file; closes it sooner or later. */
-static struct MHD_Response *body_of(int fd, uint64_t first, uint64_t count,
-                                    const struct serve_settings *settings)
+static struct MHD_Response *body_of(int fd, uint64_t first, uint64_t count)
 {
-    struct MHD_Response *response;
+    struct MHD_Response *response = NULL;
 
-    if (count == 0) {
-        response = NULL;
-    } else if (settings->rate_bytes_per_s > 0) {
-        response = pace(fd, first, count, settings->rate_bytes_per_s);
-    } else {
+    if (count > 0) {
         response = microhttpd->create_response_from_fd_at_offset64(count, fd, first);
     }
     if (!response) {
@@ -145,7 +78,7 @@ struct serve_reply serve_send_file(const struct serve_request *request,
                          file->identity.size_bytes);
         return reply;
     }
-    reply.response = body_of(fd, first, count, request->server->settings);
+    reply.response = body_of(fd, first, count);
     reply.body_bytes = count;
     describe(&reply, snapshot, file);
     serve_add_header(&reply, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream");

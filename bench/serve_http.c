@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,10 @@
 #define BACKLOG         512
 #define LOOPBACK_IPV4   0x7fu
 #define PORT_DIGITS_MAX 6
+
+#define SEGMENT_BYTES_MIN 536u
+#define SEGMENT_BYTES_MAX 32767u /* the kernel's bound */
+#define SEGMENTS_PER_S    1000u
 
 /* ---- A request's way through the library ----------------------------------------- */
 
@@ -159,6 +164,20 @@ static int open_socket(const struct addrinfo *info)
     return fd;
 }
 
+/* How fast each connection sends: those that are accepted inherit it.  The kernel lets ten segments
+ * go before it keeps to the rate, so a low one wants small segments.  -1: errno. */
+static int limit_rate(int fd, uint64_t bytes_per_s)
+{
+    const int segment =
+        (int)wl_min(SEGMENT_BYTES_MAX, wl_max(SEGMENT_BYTES_MIN, bytes_per_s / SEGMENTS_PER_S));
+
+    if (segment < (int)SEGMENT_BYTES_MAX &&
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment)) < 0) {
+        return -1;
+    }
+    return setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &bytes_per_s, sizeof(bytes_per_s));
+}
+
 /* Where it listens, as an URL. */
 static void name_origin(struct serve_server *server, int fd)
 {
@@ -205,6 +224,11 @@ static int listen_on(struct serve_server *server, struct wload_error *err)
     freeaddrinfo(list);
     if (fd < 0) {
         return wl_err_sys(err, rc, "cannot listen on '%s', port %s", settings->host, port);
+    }
+    if (settings->rate_bytes_per_s > 0 && limit_rate(fd, settings->rate_bytes_per_s) < 0) {
+        rc = wl_err_sys(err, errno, "cannot limit the rate of a connection");
+        (void)close(fd);
+        return rc;
     }
     name_origin(server, fd);
     return fd;
