@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure wload against other loaders of safetensors on one model, and print a table.
 
-    peers.py MODEL_DIRECTORY [--rounds N] [--only TEXT] [--out FILE]
+    peers.py MODEL_DIRECTORY [--rounds N] [--only TEXT]... [--out FILE]
 
 Each loader runs in a fresh process, with a run of wload right before or after it: storage drifts
 within minutes, so only such a pair is compared.  Cold: the model's pages have been evicted, and
@@ -30,9 +30,10 @@ import judge  # noqa: E402
 
 judge.enter(judge.PEERS)
 
-from loaders import LOADERS  # noqa: E402
+import loaders  # noqa: E402
 
 PACKAGES = ["safetensors", "fastsafetensors", "runai-model-streamer", "torch", "numpy"]
+LOADERS = loaders.LOADERS | loaders.FLOORS
 WLOAD_DEVICE = {"kept": "host", "streamed": "null"}
 COLD_MAX, WARM_MIN = 0.001, 0.999
 PART_BYTES = 8 << 20
@@ -157,10 +158,11 @@ def run_rounds(directory, names, rounds):
 
 # ---- The table -----------------------------------------------------------------------------------
 
-def ahead_text(pairs):
+def ahead_text(title, pairs):
     ratios = [peer["seconds"] / wload["seconds"] for peer, wload in pairs]
     text = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-    return text if statistics.median(ratios) > 1 else f"**not ahead** {text}"
+    is_behind = title not in loaders.FLOORS and statistics.median(ratios) <= 1
+    return f"**not ahead** {text}" if is_behind else text
 
 
 def medians(measures, gigabytes):
@@ -180,7 +182,7 @@ def peer_row(title, pairs_by_state, gigabytes):
     for pairs in pairs_by_state:
         cpu = [peer["cpu_seconds"] / wload["cpu_seconds"] for peer, wload in pairs]
         cells += medians([peer for peer, _ in pairs], gigabytes)
-        cells += [ahead_text(pairs), f"{statistics.median(cpu):.1f}"]
+        cells += [ahead_text(title, pairs), f"{statistics.median(cpu):.1f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -225,13 +227,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("directory")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="loaders whose name holds this")
+    parser.add_argument("--only", action="append", help="loaders whose name holds this")
     parser.add_argument("--out")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         return run_one(arguments.one, arguments.directory)
-    names = [name for name in LOADERS if arguments.only in name]
+    names = [name for name in LOADERS
+             if any(text in name for text in arguments.only or [""])]
     pairs = run_rounds(arguments.directory, names, arguments.rounds)
     text = "\n".join(report(arguments.directory, pairs, arguments.rounds)) + "\n"
     print(text)
