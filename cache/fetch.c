@@ -444,6 +444,9 @@ int wl_snapshot_fetch(struct wl_snapshot *snapshot, const struct wload_fetch_opt
     rc = run(&fetch, err);
     snapshot->shown.received_bytes = atomic_load(&fetch.transfer.received_bytes);
     clear(&fetch);
+    if (part == WL_FETCH_ALL) {
+        wl_lines_close(&snapshot->lines);
+    }
     if (rc == WLOAD_OK) {
         rc = wl_snapshot_refresh(snapshot, err);
     } else {

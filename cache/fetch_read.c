@@ -279,16 +279,21 @@ static bool take_piece(struct wl_fetch *fetch, struct piece *out)
 }
 
 /* With the mutex, which it gives up meanwhile. */
-static void read_piece(struct wl_fetch *fetch, struct wl_http *http, struct piece *piece)
+static void read_piece(struct wl_fetch *fetch, struct piece *piece)
 {
+    struct wl_lines *lines = &fetch->snapshot->lines;
+    struct wl_http *http = NULL;
     struct wload_error err = {0};
     int rc;
 
     piece->err = &err;
     pthread_mutex_unlock(&fetch->mutex);
     wl_transfer_pace_begin(&piece->pace);
-    rc = wl_transfer_range(&fetch->transfer, http, &piece->item->remote, piece->begin, piece->end,
-                           take_bytes, piece, &err);
+    rc = wl_lines_take(lines, &http, &err);
+    rc = rc < 0 ? rc
+                : wl_transfer_range(&fetch->transfer, http, &piece->item->remote, piece->begin,
+                                    piece->end, take_bytes, piece, &err);
+    wl_lines_give(lines, http);
     pthread_mutex_lock(&fetch->mutex);
     piece->item->readers--;
     stop_counting(piece);
@@ -302,14 +307,8 @@ void *wl_fetch_read(void *argument)
 {
     struct wl_fetch *fetch = argument;
     struct wl_window_block *block;
-    struct wload_error err = {0};
-    struct wl_http *http = NULL;
-    int rc = wl_http_new(&fetch->snapshot->config, &http, &err);
 
     pthread_mutex_lock(&fetch->mutex);
-    if (rc < 0) {
-        wl_fetch_fail(fetch, rc, &err);
-    }
     block = wl_window_take(&fetch->window);
     while (!fetch->is_ending) {
         struct wl_fetch_item *item = next_waiting(fetch);
@@ -319,7 +318,7 @@ void *wl_fetch_read(void *argument)
             begin_item(fetch, item);
         } else if (take_piece(fetch, &piece)) {
             piece.block = block;
-            read_piece(fetch, http, &piece);
+            read_piece(fetch, &piece);
             block = piece.block;
         } else {
             wl_fetch_rest(fetch, &fetch->reads);
@@ -327,6 +326,5 @@ void *wl_fetch_read(void *argument)
     }
     wl_window_give(&fetch->window, block);
     pthread_mutex_unlock(&fetch->mutex);
-    wl_http_free(http);
     return NULL;
 }

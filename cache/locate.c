@@ -368,10 +368,10 @@ static int ask_hub(struct search *search, struct wload_error *err)
     if (rc < 0) {
         return rc;
     }
-    rc = wl_http_new(&snapshot->config, &search->http, err);
+    rc = wl_lines_take(&snapshot->lines, &search->http, err);
     if (rc == WLOAD_OK) {
         rc = ask_commit(search, err);
-        wl_http_free(search->http);
+        wl_lines_give(&snapshot->lines, search->http);
         search->http = NULL;
     }
     wl_transfer_clear(&search->transfer);

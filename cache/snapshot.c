@@ -271,6 +271,7 @@ int wl_snapshot_open(const struct wl_log *log, const struct wl_spec *spec,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a snapshot");
     }
     snapshot->log = *log;
+    wl_lines_init(&snapshot->lines, &snapshot->config);
     snapshot->shown = (struct wload_snapshot){.repo = "",
                                               .kind = "",
                                               .revision = "",
@@ -305,6 +306,7 @@ void wl_snapshot_free(struct wl_snapshot *snapshot)
     wl_sys->free(snapshot->spec.variant);
     wl_sys->free(snapshot->spec.revision);
     wl_sys->free(snapshot->spec.subfolder);
+    wl_lines_clear(&snapshot->lines);
     wl_config_clear(&snapshot->config);
     wl_sys->free(snapshot);
 }

@@ -11,6 +11,7 @@
 #ifndef WL_SNAPSHOT_H
 #define WL_SNAPSHOT_H
 
+#include "cache/lines.h"
 #include "cache/source.h"
 #include "cache/store.h"
 
@@ -18,6 +19,7 @@ struct wl_snapshot {
     struct wload_snapshot shown; /* its arrays and strings point into what follows */
     struct wl_log log;
     struct wl_config config;
+    struct wl_lines lines;     /* to the servers that it comes from */
     struct wl_spec spec;       /* with what the options say instead */
     struct wl_listing listing; /* all files that are known, wanted or not */
     char **absent;             /* names asked for that the commit does not have */

@@ -32,7 +32,7 @@ static int begin_asking(struct asking *asking, struct wl_snapshot *snapshot,
     if (rc < 0) {
         return rc;
     }
-    rc = wl_http_new(&snapshot->config, &asking->http, err);
+    rc = wl_lines_take(&snapshot->lines, &asking->http, err);
     if (rc < 0) {
         wl_transfer_clear(&asking->transfer);
     }
@@ -41,7 +41,7 @@ static int begin_asking(struct asking *asking, struct wl_snapshot *snapshot,
 
 static void end_asking(struct asking *asking)
 {
-    wl_http_free(asking->http);
+    wl_lines_give(&asking->snapshot->lines, asking->http);
     wl_transfer_clear(&asking->transfer);
 }
 

@@ -15,8 +15,8 @@
 #define FIRST_BYTES      (16u << 10) /* of a file, asked for at once: most headers are shorter */
 
 struct team {
-    const struct wl_snapshot *snapshot; /* NULL: all files are here */
-    struct wl_transfer transfer;        /* with a snapshot */
+    struct wl_snapshot *snapshot; /* NULL: all files are here */
+    struct wl_transfer transfer;  /* with a snapshot */
     struct wl_weights *files;
     struct wl_table *tables;
     uint32_t count;
@@ -118,7 +118,7 @@ static int ask_hub(struct worker *worker, struct wl_weights *file,
                    struct wl_safetensors_file *described, struct wl_table *table,
                    struct wload_error *err)
 {
-    const struct wl_snapshot *snapshot = worker->team->snapshot;
+    struct wl_snapshot *snapshot = worker->team->snapshot;
     const struct wl_hub_repo repo = {.kind = snapshot->spec.kind, .name = snapshot->spec.path};
     char *url =
         wl_hub_file_url(&snapshot->config, &repo, snapshot->store.commit, file->listed->name);
@@ -133,7 +133,7 @@ static int ask_hub(struct worker *worker, struct wl_weights *file,
     file->identity = (struct wl_file_identity){.size_bytes = file->listed->size_bytes};
     described->size_bytes = file->listed->size_bytes;
     if (rc == WLOAD_OK && !worker->http) {
-        rc = wl_http_new(&snapshot->config, &worker->http, err);
+        rc = wl_lines_take(&snapshot->lines, &worker->http, err);
     }
     rc = rc < 0 ? rc : ask_header(worker, &remote, described, table, err);
     wl_remote_clear(&remote);
@@ -181,13 +181,16 @@ static void *work(void *argument)
             atomic_store(&team->has_failed, true);
         }
     }
-    wl_http_free(worker->http);
+    if (team->snapshot) {
+        wl_lines_give(&team->snapshot->lines, worker->http);
+    }
     return NULL;
 }
 
 static uint32_t threads_wanted(const struct team *team)
 {
-    uint64_t most = team->snapshot ? THREADS_MAX : wl_min(wl_sys_cpu_count(), THREADS_MAX_DISK);
+    uint64_t most = team->snapshot ? wl_min(team->transfer.connection_count, THREADS_MAX)
+                                   : wl_min(wl_sys_cpu_count(), THREADS_MAX_DISK);
 
     return (uint32_t)wl_min(most, team->count);
 }
@@ -227,7 +230,8 @@ static int run(struct team *team, struct wload_error *err)
 }
 
 int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
-                    const struct wl_snapshot *snapshot, struct wload_error *err)
+                    struct wl_snapshot *snapshot, uint32_t connection_count,
+                    struct wload_error *err)
 {
     struct team team = {.snapshot = snapshot, .files = files, .tables = tables, .count = count};
     int rc;
@@ -235,7 +239,7 @@ int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t 
     if (!snapshot) {
         return run(&team, err);
     }
-    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, 0, err);
+    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, connection_count, err);
     if (rc == WLOAD_OK) {
         rc = run(&team, err);
         wl_transfer_clear(&team.transfer);

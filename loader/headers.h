@@ -26,10 +26,11 @@ struct wl_weights {
 
 /*
  * Fill tables[i] from files[i]; headers of files that are `listed` come from the
- * hub that `snapshot` is of.  On failure the tables are the caller's to clear all
- * the same.
+ * hub that `snapshot` is of, over as many connections at once; 0: the default.  On
+ * failure the tables are the caller's to clear all the same.
  */
 int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
-                    const struct wl_snapshot *snapshot, struct wload_error *err);
+                    struct wl_snapshot *snapshot, uint32_t connection_count,
+                    struct wload_error *err);
 
 #endif /* WL_HEADERS_H */

@@ -266,5 +266,6 @@ void wl_intake_close(struct wl_intake *intake)
     wl_sys->free(intake->keep_files);
     (void)pthread_mutex_destroy(&intake->mutex);
     wl_transfer_clear(&intake->transfer);
+    wl_lines_close(&intake->snapshot->lines);
     *intake = (struct wl_intake){0};
 }

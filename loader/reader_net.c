@@ -65,17 +65,21 @@ static void take_note(void *user, uint32_t bytes)
     }
 }
 
-static int32_t read_one(struct net_reader *reader, struct wl_http *http, const struct wl_read *read)
+static int32_t read_one(struct net_reader *reader, const struct wl_read *read)
 {
     struct wl_intake *intake = reader->intake;
+    struct wl_lines *lines = &intake->snapshot->lines;
     struct arrival arrival = {.reader = reader, .read = read};
+    struct wl_http *http = NULL;
     struct wload_error err = {0};
     int rc;
 
     wl_transfer_pace_begin(&arrival.pace);
-    rc = http ? wl_stream_read(&intake->streams[read->file_index], http, read->offset, read->target,
-                               read->size_bytes, take_note, &arrival, &err)
-              : WLOAD_ERR_NETWORK;
+    rc = wl_lines_take(lines, &http, &err);
+    rc = rc < 0 ? rc
+                : wl_stream_read(&intake->streams[read->file_index], http, read->offset,
+                                 read->target, read->size_bytes, take_note, &arrival, &err);
+    wl_lines_give(lines, http);
     stop_counting(&arrival);
     if (rc == WLOAD_OK) {
         return (int32_t)read->size_bytes;
@@ -94,13 +98,7 @@ static bool can_begin(const struct net_reader *reader)
 static void *work(void *argument)
 {
     struct net_reader *reader = argument;
-    struct wload_error err = {0};
-    struct wl_http *http = NULL;
-    int rc = wl_http_new(&reader->intake->snapshot->config, &http, &err);
 
-    if (rc < 0) {
-        wl_intake_fail(reader->intake, rc, &err);
-    }
     (void)pthread_mutex_lock(&reader->mutex);
     for (;;) {
         struct wl_read read;
@@ -117,14 +115,13 @@ static void *work(void *argument)
         reader->queued_count--;
         reader->reading_count++;
         (void)pthread_mutex_unlock(&reader->mutex);
-        result = read_one(reader, http, &read);
+        result = read_one(reader, &read);
         (void)pthread_mutex_lock(&reader->mutex);
         reader->done[reader->done_count++] =
             (struct wl_read_done){.slot = read.slot, .result = result};
         reader->local->ops->wake(reader->local);
     }
     (void)pthread_mutex_unlock(&reader->mutex);
-    wl_http_free(http);
     return NULL;
 }
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goal: with --max-workers N, no more than N requests for content are under way at once, but for
 those that are about to end, and of these half as many as N; where the server is slow to answer,
-the next request is indeed there ahead of an end.
+the next request is indeed there ahead of an end.  From the first question to the last byte no
+more connections are opened than there are requests at once.
 
 Method: a server that keeps every answer back for a while and sends slowly notes, when a request
 comes, what has left of the other answers.  A piece that is about to end has half of its bytes.
@@ -45,10 +46,13 @@ def check(command, workers):
         run.wload(*arguments, first.spec(repo), "--max-workers", str(workers))
         most, most_begun = measure(run.server.log)
         asked = len(run.server.log.requests(path=CONTENT))
+        accepted = {listener.name: listener.accepted_count for listener in run.server.listeners}
     assert asked > 2 * workers, f"{asked} requests for {workers} workers"
     assert most_begun == workers, f"{most_begun} at their beginning, not {workers}"
     assert most <= workers + workers // 2, f"{most} at once, with {workers} workers"
     assert workers == 1 or most > workers, f"never more than {most} at once: none was ahead"
+    for name, count in accepted.items():
+        assert count <= most, f"{count} connections to the {name} for {most} requests at once"
 
 
 def everything():

@@ -347,9 +347,15 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, hub, name, tls=None):
         self.hub, self.name, self.tls = hub, name, tls
+        self.accepted_count = 0
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def get_request(self):
+        accepted = super().get_request()
+        self.accepted_count += 1
+        return accepted
 
     def handle_error(self, request, client_address):
         error = sys.exc_info()[1]
