@@ -490,10 +490,12 @@ enum wload_io_policy {
 /*
  * Say where `tensor` shall land: *address must hold size_bytes on the job's
  * device and stay valid until the job is freed.  Called once per chosen tensor,
- * by wload_job_start().  Non-zero stops the job with WLOAD_ERR_CALLBACK.  Host
- * memory at an address congruent to file_offset modulo 4096 is read into without
- * a copy, whatever way the bytes come; other memory where they come from the page
- * cache.
+ * by wload_job_start().  Non-zero stops the job with WLOAD_ERR_CALLBACK.
+ *
+ * Files of this machine are read into host memory at an address congruent to
+ * file_offset modulo 4096 without a copy, but for the ends of a tensor, less than
+ * 4096 bytes each, and for tensors of less than 256 KiB that do not lie one behind
+ * the other as they do in the file; with WLOAD_IO_BUFFERED at any address.
  */
 typedef int (*wload_place_fn)(void *user, const struct wload_tensor *tensor, void **address);
 

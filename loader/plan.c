@@ -18,6 +18,9 @@
 #define LACK_MAX_BUFFERED 2u
 #define LACK_MAX_MEMORY   8u
 
+/* A place that is worth reads of its own: for less, copying costs less than another request. */
+#define PLACE_BYTES_MIN (256u << 10)
+
 #define LED_SIDE_BY_SIDE 4u
 
 /* Extents [next, end) that are not ordered yet. */
@@ -41,6 +44,13 @@ struct span {
     uint64_t end;
     uint32_t first;
     uint32_t last;
+};
+
+/* Blocks of a file that memory of the caller's can take as they are, one after the other. */
+struct place {
+    uint64_t begin;
+    uint64_t end;
+    uint32_t next; /* the first want behind it */
 };
 
 static uint64_t want_begin(const struct wl_want *want)
@@ -216,6 +226,41 @@ static void add_extent(struct builder *builder, uint64_t begin, uint64_t end,
     builder->extent_count++;
 }
 
+/* The place of want `first` and of those before `last` whose memory continues it.  Empty: not worth
+ * reads of its own. */
+static struct place place_at(const struct wl_plan_request *request, uint32_t first, uint32_t last)
+{
+    const struct wl_want *want = &request->wants[first];
+    uint64_t align = request->files[want->tensor->file_index].align_bytes;
+    uint64_t offset = want_begin(want);
+    uint64_t end = want_end(want);
+    struct place place = {.next = first + 1};
+
+    while (place.next < last && want_begin(&request->wants[place.next]) == end &&
+           request->wants[place.next].address == want->address + (end - offset)) {
+        end = want_end(&request->wants[place.next++]);
+    }
+    if (want->address && (uintptr_t)want->address % align == offset % align &&
+        wl_round_up(offset, align) + PLACE_BYTES_MIN <= wl_round_down(end, align)) {
+        place.begin = wl_round_up(offset, align);
+        place.end = wl_round_down(end, align);
+    }
+    return place;
+}
+
+/* Where the extent from `begin` on ends, at `end` or before: a place has extents of its own. */
+static uint64_t cut_at_place(const struct wl_plan_request *request, const struct span *span,
+                             uint64_t begin, uint64_t end, struct place *place)
+{
+    while (place->end <= begin && place->next < span->last) {
+        *place = place_at(request, place->next, span->last);
+    }
+    if (place->end <= begin) {
+        return end;
+    }
+    return wl_min(end, place->begin > begin ? place->begin : place->end);
+}
+
 static void add_all(struct builder *builder)
 {
     const struct wl_plan_request *request = builder->request;
@@ -224,19 +269,24 @@ static void add_all(struct builder *builder)
     builder->extent_count = builder->piece_count = builder->copy_count = 0;
     while (index < request->want_count) {
         const struct wload_tensor *tensor = request->wants[index].tensor;
-        bool is_kept = request->files[tensor->file_index].is_kept;
+        const struct wl_plan_file *file = &request->files[tensor->file_index];
+        bool is_placed = request->is_host && !file->is_kept && !file->is_mirrored;
+        struct place place = {.next = index};
         struct span span;
         uint32_t first = index;
 
-        if (tensor->size_bytes == 0 && !is_kept) {
+        if (tensor->size_bytes == 0 && !file->is_kept) {
             index++;
             continue;
         }
-        span = is_kept ? whole_file(request, index) : next_span(request, index);
+        span = file->is_kept ? whole_file(request, index) : next_span(request, index);
         for (uint64_t begin = span.begin; begin < span.end;) {
             uint64_t cut = wl_round_down(begin, request->chunk_bytes) + request->chunk_bytes;
             uint64_t end = wl_min(cut, span.end);
 
+            if (is_placed) {
+                end = cut_at_place(request, &span, begin, end, &place);
+            }
             add_extent(builder, begin, end, &span, &first);
             begin = end;
         }

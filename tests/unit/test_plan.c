@@ -13,7 +13,7 @@
 #define WANTS_MAX  50u
 
 static uint64_t state = 88172645463325252u;
-static uint8_t arena[FILE_BYTES * 2];
+static uint8_t arena[FILE_BYTES * 2] __attribute__((aligned(4096)));
 
 static uint32_t roll(uint32_t sides)
 {
@@ -141,6 +141,62 @@ static void check_lanes(void)
     CHECK_EQ(plan.order_count[WL_LANE_STORAGE], 3);
     CHECK(!plan.extents[0].is_direct);
     wl_plan_clear(&plan);
+}
+
+struct cut {
+    uint64_t begin;
+    uint64_t end;
+    bool is_straight;
+};
+
+static void check_cuts(const struct wl_plan_request *request, const struct cut *cuts,
+                       uint32_t cut_count, uint32_t copy_count)
+{
+    struct wload_error err;
+    struct wl_plan plan;
+
+    CHECK_OK(wl_plan_build(request, &plan, &err), &err);
+    CHECK_EQ(plan.extent_count, cut_count);
+    for (uint32_t i = 0; i < cut_count; i++) {
+        CHECK_EQ(plan.extents[i].offset, cuts[i].begin);
+        CHECK_EQ(plan.extents[i].offset + plan.extents[i].size_bytes, cuts[i].end);
+        CHECK_EQ(plan.extents[i].straight != NULL, cuts[i].is_straight);
+    }
+    CHECK_EQ(plan.copy_count, copy_count);
+    wl_plan_clear(&plan);
+}
+
+/* Memory of the caller's is read into wherever enough of it fits the file's blocks. */
+static void check_places(void)
+{
+    static const struct cut both[] = {{0, 4096, false},         {4096, 598016, true},
+                                      {598016, 602112, false},  {602112, 1048576, true},
+                                      {1048576, 1097728, true}, {1097728, 1101824, false}};
+    static const struct cut first[] = {{0, 4096, false},
+                                       {4096, 598016, true},
+                                       {598016, 1048576, false},
+                                       {1048576, 1101824, false}};
+    static const struct cut all[] = {{1000, 601000, true},
+                                     {601000, 1048576, true},
+                                     {1048576, 1101000, true}};
+    struct wload_tensor tensors[] = {tensor_at(1000, 600000), tensor_at(601000, 500000)};
+    struct wl_want wants[] = {{&tensors[0], arena + 1000},
+                              {&tensors[1], arena + (1u << 20) + 601000 % 4096}};
+    struct wl_plan_file file = {.size_bytes = FILE_BYTES, .align_bytes = 4096, .is_direct = true};
+    struct wl_plan_request request = {.wants = wants,
+                                      .want_count = 2,
+                                      .files = &file,
+                                      .chunk_bytes = 1u << 20,
+                                      .resident = none_resident,
+                                      .is_host = true};
+
+    check_cuts(&request, both, WL_COUNT_OF(both), 4);
+    wants[1].address++; /* of the two only the first fits */
+    check_cuts(&request, first, WL_COUNT_OF(first), 4);
+    file = (struct wl_plan_file){.size_bytes = FILE_BYTES, .align_bytes = 1};
+    check_cuts(&request, all, WL_COUNT_OF(all), 0);
+    tensors[1].size_bytes = 200000; /* too little for reads of its own */
+    check_cuts(&request, (struct cut[]){{1000, 601000, true}, {601000, 801000, true}}, 2, 0);
 }
 
 static int64_t not_asked(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes)
@@ -373,6 +429,7 @@ int main(void)
     check_rounding();
     check_merging();
     check_lanes();
+    check_places();
     check_kept();
     check_side_by_side();
     for (int i = 0; i < 3000; i++) {
