@@ -11,6 +11,8 @@
  *                  cJSON's own look-ups are linear
  *   large objects  wl_json_open(): keys and the text of their values, and a tree
  *                  of one value at a time: a tenth of the memory
+ *   one string     wl_json_pick(): of an object whose other values nobody reads,
+ *                  so that what users wrote there does no harm
  */
 #ifndef WL_JSON_H
 #define WL_JSON_H
@@ -91,5 +93,16 @@ int wl_json_value(const struct wl_json_object *object, uint32_t number, cJSON **
 /* The value of a member if it is a string, else NULL.  Once per member: it is decoded in place. */
 int wl_json_string(const struct wl_json_object *object, uint32_t number, const char **out,
                    struct wload_error *err);
+
+/* ---- One string ---- */
+
+/*
+ * The value of that member of a text that must be an object, or NULL if there is no
+ * such string; it lies in the text, which is written to.  All keys and this value are
+ * checked as strictly as ever.  Other strings are never decoded and may hold escapes
+ * that stand for no character: \u0000, and half of a surrogate pair.
+ */
+int wl_json_pick(char *text, size_t size, const char *what, const char *key, const char **out,
+                 struct wload_error *err);
 
 #endif /* WL_JSON_H */

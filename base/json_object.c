@@ -47,18 +47,18 @@ static int map_members(struct wl_json_object *object, struct wload_error *err)
     return WLOAD_OK;
 }
 
-int wl_json_open(char *text, size_t size, const char *what, uint64_t at, bool only_whole,
-                 struct wl_json_object *out, struct wload_error *err)
+/* `scan` says how strictly to check. */
+static int open_object(struct wl_json_text scan, char *text, size_t size, const char *what,
+                       uint64_t at, struct wl_json_object *out, struct wload_error *err)
 {
-    struct wl_json_text scan = {.bytes = (const unsigned char *)text,
-                                .size = size,
-                                .only_whole = only_whole,
-                                .lists_members = true};
     struct wl_json_object object = {.what = what, .text = text, .at = at};
     bool is_fine;
     int rc;
 
     WL_ASSERT(size < UINT32_MAX);
+    scan.bytes = (const unsigned char *)text;
+    scan.size = size;
+    scan.lists_members = true;
     is_fine = wl_json_text_check(&scan);
     object.members = scan.members;
     object.count = scan.member_count;
@@ -74,6 +74,14 @@ int wl_json_open(char *text, size_t size, const char *what, uint64_t at, bool on
     }
     *out = object;
     return WLOAD_OK;
+}
+
+int wl_json_open(char *text, size_t size, const char *what, uint64_t at, bool only_whole,
+                 struct wl_json_object *out, struct wload_error *err)
+{
+    const struct wl_json_text scan = {.only_whole = only_whole};
+
+    return open_object(scan, text, size, what, at, out, err);
 }
 
 int wl_json_open_member(const struct wl_json_object *object, const char *key,
@@ -121,6 +129,33 @@ int wl_json_string(const struct wl_json_object *object, uint32_t number, const c
     rc = decode(object, member->value, member->value_bytes, err);
     if (rc == WLOAD_OK) {
         *out = object->text + member->value + 1;
+    }
+    return rc;
+}
+
+int wl_json_pick(char *text, size_t size, const char *what, const char *key, const char **out,
+                 struct wload_error *err)
+{
+    const struct wl_json_text lenient = {.takes_any_unicode = true};
+    struct wl_json_object object;
+    const char *string = NULL;
+    uint32_t number;
+    int rc = open_object(lenient, text, size, what, 0, &object, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (wl_map_find(&object.keys, key, &number)) {
+        const struct wl_json_member *member = &object.members[number];
+        struct wl_json_text strict = {.bytes = (const unsigned char *)text + member->value,
+                                      .size = member->value_bytes};
+
+        rc = wl_json_text_check(&strict) ? wl_json_string(&object, number, &string, err)
+                                         : wl_json_refuse(&strict, what, member->value, err);
+    }
+    wl_json_close(&object);
+    if (rc == WLOAD_OK) {
+        *out = string;
     }
     return rc;
 }

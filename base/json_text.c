@@ -59,8 +59,9 @@ static int32_t hex4(const struct wl_json_text *text, size_t at)
     return value;
 }
 
-/* At the 'u' of an escape; a surrogate must be a high one with its low one behind it. */
-static bool check_unicode(struct wl_json_text *text)
+/* At the 'u' of an escape; if strict, of a character: a surrogate is a high one with its low one
+ * behind it. */
+static bool check_unicode(struct wl_json_text *text, bool is_strict)
 {
     int32_t code = hex4(text, text->at + 1);
     const unsigned char *next = text->bytes + text->at + 5;
@@ -68,10 +69,10 @@ static bool check_unicode(struct wl_json_text *text)
     if (code < 0) {
         return refuse(text, "not four hexadecimal digits");
     }
-    if (code == 0) {
+    if (code == 0 && is_strict) {
         return refuse(text, "a NUL in a string");
     }
-    if (code < 0xd800 || code > 0xdfff) {
+    if (code < 0xd800 || code > 0xdfff || !is_strict) {
         text->at += 5;
         return true;
     }
@@ -86,14 +87,14 @@ static bool check_unicode(struct wl_json_text *text)
     return refuse(text, "a lone surrogate");
 }
 
-static bool check_escape(struct wl_json_text *text)
+static bool check_escape(struct wl_json_text *text, bool is_strict)
 {
     int c;
 
     text->at++;
     c = peek(text);
     if (c == 'u') {
-        return check_unicode(text);
+        return check_unicode(text, is_strict);
     }
     if (c <= 0 || !strchr("\"\\/bfnrt", c)) {
         return refuse(text, "an unknown escape");
@@ -142,7 +143,7 @@ static void skip_plain(struct wl_json_text *text)
     }
 }
 
-static bool check_string(struct wl_json_text *text)
+static bool check_string(struct wl_json_text *text, bool is_strict)
 {
     if (peek(text) != '"') {
         return refuse(text, "a string was expected");
@@ -163,7 +164,7 @@ static bool check_string(struct wl_json_text *text)
             return true;
         }
         if (c == '\\') {
-            fine = check_escape(text);
+            fine = check_escape(text, is_strict);
         } else if (c >= 0x80) {
             fine = check_beyond_ascii(text);
         } else {
@@ -250,7 +251,7 @@ static bool check_key(struct wl_json_text *text)
     if (++text->key_count == text->key_wanted) {
         return refuse(text, "the key looked for");
     }
-    if (!check_string(text)) {
+    if (!check_string(text, true)) {
         return false;
     }
     text->key_end = text->at;
@@ -348,7 +349,7 @@ static bool check_value(struct wl_json_text *text, uint32_t depth)
     case '[':
         return check_container(text, ']', depth + 1);
     case '"':
-        return check_string(text);
+        return check_string(text, !text->takes_any_unicode);
     case 't':
         return check_word(text, "true");
     case 'f':

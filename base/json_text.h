@@ -9,8 +9,9 @@ struct wl_json_text {
     const unsigned char *bytes;
     size_t size;
     size_t at;
-    bool only_whole;    /* numbers are 0|[1-9][0-9]* */
-    bool lists_members; /* write down `members` */
+    bool only_whole;        /* numbers are 0|[1-9][0-9]* */
+    bool takes_any_unicode; /* \u0000 and lone surrogates in strings that are not keys */
+    bool lists_members;     /* write down `members` */
     size_t node_count;
     size_t key_count;               /* keys passed so far */
     size_t key_wanted;              /* stop at this one, from 1; 0: none */

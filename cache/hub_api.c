@@ -52,28 +52,19 @@ char *wl_hub_file_url(const struct wl_config *config, const struct wl_hub_repo *
 
 /* ---- The commit of a revision ------------------------------------------------------------- */
 
-/* The text is written to. */
+/* The text is written to.  What people wrote about the model stands in it, too, and is not read. */
 static int read_commit(struct wl_transfer_text *text, const char *what,
                        char commit[WL_HUB_COMMIT_BYTES], struct wload_error *err)
 {
-    struct wl_json_object info;
-    const char *sha = NULL;
-    uint32_t number;
-    int rc = wl_json_open(text->text, text->size_bytes, what, 0, false, &info, err);
+    const char *sha;
+    int rc = wl_json_pick(text->text, text->size_bytes, what, "sha", &sha, err);
 
-    if (rc < 0) {
-        return rc;
-    }
-    if (wl_map_find(&info.keys, "sha", &number)) {
-        rc = wl_json_string(&info, number, &sha, err);
-    }
     if (rc == WLOAD_OK && (!sha || !wl_hub_is_commit(sha))) {
         rc = wl_err_set(err, WLOAD_ERR_FORMAT, "'%s' names no commit: is this a hub?", what);
     }
     if (rc == WLOAD_OK) {
         memcpy(commit, sha, WL_HUB_COMMIT_BYTES);
     }
-    wl_json_close(&info);
     return rc;
 }
 

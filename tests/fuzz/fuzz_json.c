@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: any bytes are JSON or are not, and both readers of it say the same.
- * Method: parse as a tree and member by member; what is accepted, printed again, must be
- * accepted and print the same.
+ * Goal: any bytes are JSON or are not, and the readers of it say the same.
+ * Method: parse as a tree, member by member, and for one string of it; what is accepted, printed
+ * again, must be accepted and print the same.
  */
 #include "base/json.h"
 #include "fuzz_driver.h"
@@ -32,6 +32,31 @@ static int parse_members(const uint8_t *data, size_t size, struct wload_error *e
     return rc;
 }
 
+/* The string of the key "a", which must be that of the tree if there is one. */
+static void check_pick(const uint8_t *data, size_t size, const cJSON *root)
+{
+    const cJSON *member = root ? wl_json_member(root, "a") : NULL;
+    struct wload_error err = {0};
+    const char *string = NULL;
+    char *text = malloc(size > 0 ? size : 1);
+    int rc;
+
+    CHECK(text != NULL);
+    memcpy(text, data, size);
+    rc = wl_json_pick(text, size, "input", "a", &string, &err);
+    if (rc < 0) {
+        CHECK_EQ(rc, WLOAD_ERR_FORMAT);
+        CHECK(!cJSON_IsObject(root) && err.file_offset <= size);
+    } else if (string) {
+        CHECK(strlen(string) < size);
+    }
+    if (root) {
+        CHECK((string != NULL) == cJSON_IsString(member));
+        CHECK(!string || strcmp(string, member->valuestring) == 0);
+    }
+    free(text);
+}
+
 static void check_printed(const cJSON *root)
 {
     struct wload_error err = {0};
@@ -54,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cJSON *root = NULL;
     int rc = wl_json_parse((const char *)data, size, "input", 0, &root, &err);
 
+    check_pick(data, size, root);
     if (rc < 0) {
         CHECK_EQ(rc, WLOAD_ERR_FORMAT);
         CHECK(err.file_offset <= size);

@@ -100,6 +100,9 @@ static void check_commit(void)
 {
     static const struct answer good[] = {
         {"{\"id\":\"org/name\",\"siblings\":[{\"rfilename\":\"x\"}],\"sha\":\"" A40 "\"}", NULL}};
+    /* A card's text, cut within a character. */
+    static const struct answer cut[] = {
+        {"{\"cardData\":{\"a\":\"\\ud83d\"},\"sha\":\"" A40 "\",\"b\":[\"\\u0000\"]}", NULL}};
     static const struct {
         struct wl_hub_repo repo;
         const char *url;
@@ -121,6 +124,9 @@ static void check_commit(void)
         CHECK_EQ(asked_count, 1);
         CHECK_STR(asked[0], rows[i].url);
     }
+    EXPECT(cut);
+    CHECK_OK(wl_hub_commit(&transfer, NULL, &model, commit, &err), &err);
+    CHECK_STR(commit, A40);
     EXPECT(good);
     memset(commit, 0, sizeof(commit));
     CHECK_OK(wl_hub_commit(&transfer, NULL, &pinned, commit, &err), &err);
@@ -145,6 +151,8 @@ static void check_bad_commits(void)
         {{"{\"sha\":\"../../../../../../../../../../../../../x\"}", NULL}, WLOAD_ERR_FORMAT},
         {{"{\"sha\":\"" A40 "a\"}", NULL}, WLOAD_ERR_FORMAT},
         {{"{\"sha\":\"" A40 "\\u0000\"}", NULL}, WLOAD_ERR_FORMAT},
+        {{"{\"sha\":\"" A40 "\\ud83d\"}", NULL}, WLOAD_ERR_FORMAT},
+        {{"{\"sha\":\"" A40 "\",\"\\ud83d\":1}", NULL}, WLOAD_ERR_FORMAT},
         {{"{\"sha\":\"" A40 "\",\"sha\":\"" A40 "\"}", NULL}, WLOAD_ERR_FORMAT},
     };
 

@@ -286,6 +286,45 @@ static void check_members(void)
     wl_json_close(&object);
 }
 
+/* Strings that nobody asks for may hold escapes without a character; keys may not. */
+static void check_pick(void)
+{
+    static const struct row picks[] = {
+        {"{\"x\":[\"\\ud83d\",\"\\u0000\",{\"b\":\"\\udc00\\ud800x\"}],\"a\":\"v\\u0041\"}", NULL,
+         0},
+        {"{\"a\":\"vA\",\"x\":\"\\ud83d\\ude00\\ud83d\"}", NULL, 0},
+        {"{\"a\":\"\\ud83d\"}", "a lone surrogate", 7},
+        {"{\"a\":\"x\\u0000\"}", "a NUL in a string", 8},
+        {"{\"a\":\"x\",\"\\ud83d\":1}", "a lone surrogate", 11},
+        {"{\"a\":\"x\",\"b\":{\"\\u0000\":1}}", "a NUL in a string", 16},
+        {"{\"a\":\"x\",\"b\":\"\\u12g4\"}", "not four hexadecimal digits", 15},
+        {"{\"a\":\"x\",\"b\":\"\\ud83d", "does not end", 20},
+        {"{\"a\":\"x\",\"b\":\"\xed\xa0\x80\"}", "not UTF-8", 14},
+        {"{\"a\":\"x\",\"a\":\"\\ud83d\"}", "was there before: 'a'", 9},
+        {"[\"\\ud83d\"]", "not an object", 0},
+    };
+    struct wload_error err = {0};
+    const char *string;
+    char text[64];
+
+    for (size_t i = 0; i < WL_COUNT_OF(picks); i++) {
+        const struct row *row = &picks[i];
+        int rc;
+
+        (void)snprintf(text, sizeof(text), "%s", row->text);
+        string = "untouched";
+        rc = wl_json_pick(text, strlen(text), "x", "a", &string, &err);
+        CHECK_EQ(rc, row->finding ? WLOAD_ERR_FORMAT : WLOAD_OK);
+        CHECK_STR(string, row->finding ? "untouched" : "vA");
+        CHECK(!row->finding || strstr(err.message, row->finding) != NULL);
+        CHECK(!row->finding || err.file_offset == row->offset);
+    }
+    CHECK_OK(wl_json_pick((char[]){"{\"b\":\"\"}"}, 8, "x", "a", &string, &err), &err);
+    CHECK(string == NULL);
+    CHECK_OK(wl_json_pick((char[]){"{\"a\":[1]}"}, 9, "x", "a", &string, &err), &err);
+    CHECK(string == NULL);
+}
+
 /* Quadratic work on this many keys would take minutes. */
 static void check_many_keys(void)
 {
@@ -326,6 +365,7 @@ int main(void)
     check_node_bound();
     check_whole();
     check_members();
+    check_pick();
     check_many_keys();
     return 0;
 }
