@@ -15,6 +15,7 @@
 
 #define HEADER_BYTES_MAX (32u << 10)
 #define HOST_BYTES_MAX   255u
+#define ORIGIN_BYTES     (HOST_BYTES_MAX + 9) /* with its scheme */
 #define PATHS_MAX        100000u
 #define SCHEME           "Bearer "
 
@@ -185,8 +186,19 @@ static struct serve_reply send_content(const struct serve_request *request,
     return reply;
 }
 
-/* The origin as the client names it, so that it takes it for the same. */
-static const char *origin_of(const struct serve_request *request, char out[HOST_BYTES_MAX + 8])
+/* Whether a proxy says that the client speaks TLS with it; of several, the first is the client's.
+ * Whoever makes it up misleads himself alone. */
+static bool is_behind_tls(const struct serve_request *request)
+{
+    const char *schemes = serve_header(request, "X-Forwarded-Proto");
+    size_t size = schemes ? strcspn(schemes, ", ") : 0;
+
+    return size == strlen("https") && strncasecmp(schemes, "https", size) == 0;
+}
+
+/* The origin as the client names it, so that it takes it for the same.  The official client does
+ * not follow an address without one. */
+static const char *origin_of(const struct serve_request *request, char out[ORIGIN_BYTES])
 {
     const char *host = serve_header(request, MHD_HTTP_HEADER_HOST);
     size_t size = host ? strlen(host) : 0;
@@ -199,14 +211,14 @@ static const char *origin_of(const struct serve_request *request, char out[HOST_
             return request->server->origin;
         }
     }
-    (void)snprintf(out, HOST_BYTES_MAX + 8, "http://%s", host);
+    (void)snprintf(out, ORIGIN_BYTES, "%s://%s", is_behind_tls(request) ? "https" : "http", host);
     return out;
 }
 
 static void add_next(struct serve_reply *reply, const struct serve_request *request,
                      const struct serve_route *route, const char *cursor)
 {
-    char origin[HOST_BYTES_MAX + 8];
+    char origin[ORIGIN_BYTES];
     char *revision = wl_hub_escape(route->revision, false);
     char *path = wl_hub_escape(route->path, false);
     char *escaped = wl_hub_escape(cursor, false);

@@ -351,6 +351,12 @@ def check_pages(home):
             assert len(found) - len(names) == folders, (query, len(found))
             assert len({entry["path"] for entry in found}) == len(found), query
         assert len(server.json("/api/models/org/many")["siblings"]) == len(paths)
+        # The next page is at the origin that the client sees, which may be a proxy's.
+        for scheme, said in (("https", "https"), ("https", "HTTPS, http"), ("http", "http"),
+                             ("http", "http, https"), ("http", "httpsx"), ("http", "")):
+            link = server.ask("/api/models/org/many/tree/main?recursive=true", Host="hub.test:81",
+                              X_Forwarded_Proto=said)[1]["Link"]
+            assert link.startswith(f"<{scheme}://hub.test:81/api/models/org/many/tree/"), link
 
 
 def check_token(cache):
