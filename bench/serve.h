@@ -79,7 +79,7 @@ int serve_walk(const char *root, const char *top, serve_visit visit, void *user,
 /* Whether what is open lies below that directory, or is it. */
 bool serve_is_below(int fd, const char *root);
 
-/* ---- Snapshots (serve_snapshot.c, serve_hash.c) ---------------------------------- */
+/* ---- Snapshots (serve_snapshot.c, serve_hash.c, serve_folders.c) ----------------- */
 
 struct serve_file {
     char *path;                        /* in the repository */
@@ -89,7 +89,10 @@ struct serve_file {
 };
 
 struct serve_folder {
-    char *path;
+    char *path;                   /* "": the top */
+    char id[WL_HUB_COMMIT_BYTES]; /* of the paths and the content below it; the top has none */
+    size_t first_file;            /* of those below it, which stand together */
+    size_t file_count;
     int64_t modified_ns;
 };
 
@@ -101,7 +104,7 @@ struct serve_snapshot {
     struct serve_file *files; /* by path, in the order of strcmp() */
     size_t file_count;
     size_t file_max;
-    struct serve_folder *folders;
+    struct serve_folder *folders; /* in the same order */
     size_t folder_count;
     size_t folder_max;
     int64_t modified_ns; /* the newest of them all */
@@ -134,6 +137,10 @@ const struct serve_file *serve_snapshot_file(const struct serve_snapshot *snapsh
                                              const char *path);
 /* The number of the first file whose path is not before `path`. */
 size_t serve_snapshot_first(const struct serve_snapshot *snapshot, const char *path);
+/* The folder whose path is the first `size` bytes of `path`.  NULL: there is none, or no file is
+ * below it and it is not the top. */
+const struct serve_folder *serve_snapshot_folder(const struct serve_snapshot *snapshot,
+                                                 const char *path, size_t size);
 
 /* A descriptor of the file as it was listed, or WLOAD_ERR_NOT_FOUND: it is another by now. */
 int serve_snapshot_open(const struct serve_snapshot *snapshot, const struct serve_file *file,
@@ -147,6 +154,8 @@ int serve_hash_list(const struct serve_file *files, size_t count, char hex[WL_HU
 int serve_hash_missing(struct serve_snapshot *snapshot, struct wload_error *err);
 /* Fill in the ids of the blobs, once all hashes are known. */
 int serve_hash_blobs(struct serve_snapshot *snapshot, struct wload_error *err);
+/* Sort the folders, and fill in what is below each. */
+int serve_folders_fill(struct serve_snapshot *snapshot, struct wload_error *err);
 
 /* The text that git keeps in place of a large file; returns its length. */
 #define SERVE_POINTER_BYTES 160
@@ -260,10 +269,10 @@ char *serve_decode(const char *text, size_t size, bool is_form);
 /* Each makes a new tree; without memory it is NULL or lacks something. */
 cJSON *serve_api_info(const struct serve_route *route, const struct serve_snapshot *snapshot);
 cJSON *serve_api_paths(const struct serve_snapshot *snapshot, char *const *paths, size_t count);
-/* A page.  *next: the cursor of the following one, to be freed, or NULL: it is the last. */
+/* A page of that folder.  *next: the cursor of the following one, to be freed, or NULL: it is the
+ * last. */
 cJSON *serve_api_tree(const struct serve_route *route, const struct serve_snapshot *snapshot,
-                      char **next);
-bool serve_api_is_folder(const struct serve_snapshot *snapshot, const char *path);
+                      const struct serve_folder *folder, char **next);
 /* As serve_catalog_find(). */
 int serve_api_refs(struct serve_catalog *catalog, const struct serve_route *route, cJSON **out,
                    struct wload_error *err);

@@ -16,7 +16,7 @@
 #define HEADER_BYTES_MAX (32u << 10)
 #define HOST_BYTES_MAX   255u
 #define ORIGIN_BYTES     (HOST_BYTES_MAX + 9) /* with its scheme */
-#define PATHS_MAX        100000u
+#define PATHS_MAX        1000u /* twice what the official client asks for by itself */
 #define SCHEME           "Bearer "
 
 /* ---- Headers and refusals -------------------------------------------------------- */
@@ -242,13 +242,15 @@ static struct serve_reply send_tree(const struct serve_request *request,
                                     const struct serve_route *route,
                                     const struct serve_snapshot *snapshot)
 {
+    const struct serve_folder *folder =
+        serve_snapshot_folder(snapshot, route->path, strlen(route->path));
     struct serve_reply reply;
     char *next = NULL;
 
-    if (!serve_api_is_folder(snapshot, route->path)) {
+    if (!folder) {
         return refuse_entry(snapshot);
     }
-    reply = send_json(MHD_HTTP_OK, serve_api_tree(route, snapshot, &next));
+    reply = send_json(MHD_HTTP_OK, serve_api_tree(route, snapshot, folder, &next));
     if (next) {
         add_next(&reply, request, route, next);
     }
@@ -256,69 +258,102 @@ static struct serve_reply send_tree(const struct serve_request *request,
     return reply;
 }
 
-/* The values of "paths" in a form; false: malformed, or no memory. */
-static bool read_form(const char *body, size_t size, char **paths, size_t *count)
+struct paths {
+    char *items[PATHS_MAX];
+    size_t count;
+};
+
+/* Takes a path over; NULL is malformed, or no memory.  Returns the status of the answer. */
+static unsigned add_path(struct paths *paths, char *path)
+{
+    if (!path) {
+        return MHD_HTTP_BAD_REQUEST;
+    }
+    if (paths->count == PATHS_MAX) {
+        free(path);
+        return MHD_HTTP_CONTENT_TOO_LARGE;
+    }
+    paths->items[paths->count++] = path;
+    return MHD_HTTP_OK;
+}
+
+/* The values of "paths" in a form. */
+static unsigned read_form(const char *body, size_t size, struct paths *paths)
 {
     static const char name[] = "paths=";
+    unsigned status = MHD_HTTP_OK;
 
-    while (size > 0) {
+    while (size > 0 && status == MHD_HTTP_OK) {
         const char *end = memchr(body, '&', size);
         size_t part = end ? (size_t)(end - body) : size;
 
-        if (part >= strlen(name) && memcmp(body, name, strlen(name)) == 0 && *count < PATHS_MAX) {
-            paths[*count] = serve_decode(body + strlen(name), part - strlen(name), true);
-            if (!paths[(*count)++]) {
-                return false;
-            }
+        if (part >= strlen(name) && memcmp(body, name, strlen(name)) == 0) {
+            status = add_path(paths, serve_decode(body + strlen(name), part - strlen(name), true));
         }
         body += part + (end != NULL);
         size -= part + (end != NULL);
     }
-    return true;
+    return status;
 }
 
-static bool read_json(const char *body, size_t size, char **paths, size_t *count)
+static unsigned read_json(const char *body, size_t size, struct paths *paths)
 {
+    unsigned status = MHD_HTTP_OK;
     const cJSON *list;
     cJSON *json;
 
     if (wl_json_parse(body, size, "the request", 0, &json, NULL) < 0) {
-        return false;
+        return MHD_HTTP_BAD_REQUEST;
     }
     list = wl_json_member(json, "paths");
     if (cJSON_IsArray(list)) {
         wl_json_each (item, list) {
-            if (cJSON_IsString(item) && *count < PATHS_MAX) {
-                paths[*count] = strdup(item->valuestring);
-                *count += paths[*count] != NULL;
+            if (cJSON_IsString(item) && status == MHD_HTTP_OK) {
+                status = add_path(paths, strdup(item->valuestring));
             }
         }
     }
     cJSON_Delete(json);
-    return true;
+    return status;
+}
+
+static unsigned read_paths(const struct serve_request *request, struct paths *paths)
+{
+    static const char json[] = "application/json";
+    const char *type = serve_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+
+    if (request->is_large) {
+        return MHD_HTTP_CONTENT_TOO_LARGE;
+    }
+    return type && strncasecmp(type, json, strlen(json)) == 0
+               ? read_json(request->body, request->body_bytes, paths)
+               : read_form(request->body, request->body_bytes, paths);
+}
+
+static struct serve_reply refuse_paths(unsigned status)
+{
+    char message[80] = "Malformed list of paths";
+
+    if (status == MHD_HTTP_CONTENT_TOO_LARGE) {
+        (void)snprintf(message, sizeof(message), "Too many paths: ask for at most %u at once",
+                       PATHS_MAX);
+    }
+    return serve_refuse(status, NULL, message, NULL);
 }
 
 static struct serve_reply send_paths(const struct serve_request *request,
                                      const struct serve_snapshot *snapshot)
 {
-    const char *type = serve_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
-    bool is_json = type && strncasecmp(type, "application/json", strlen("application/json")) == 0;
-    char **paths = calloc(PATHS_MAX, sizeof(*paths));
-    struct serve_reply reply;
-    size_t count = 0;
+    struct paths paths = {.count = 0};
+    unsigned status = read_paths(request, &paths);
+    struct serve_reply reply =
+        status == MHD_HTTP_OK
+            ? send_json(status, serve_api_paths(snapshot, paths.items, paths.count))
+            : refuse_paths(status);
 
-    if (!paths || request->is_large) {
-        reply = serve_refuse(MHD_HTTP_CONTENT_TOO_LARGE, NULL, "Too many paths", NULL);
-    } else if (is_json ? read_json(request->body, request->body_bytes, paths, &count)
-                       : read_form(request->body, request->body_bytes, paths, &count)) {
-        reply = send_json(MHD_HTTP_OK, serve_api_paths(snapshot, paths, count));
-    } else {
-        reply = serve_refuse(MHD_HTTP_BAD_REQUEST, NULL, "Malformed list of paths", NULL);
+    for (size_t i = 0; i < paths.count; i++) {
+        free(paths.items[i]);
     }
-    for (size_t i = 0; i < count; i++) {
-        free(paths[i]);
-    }
-    free(paths);
     return reply;
 }
 

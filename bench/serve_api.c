@@ -48,70 +48,9 @@ static cJSON *file_json(const struct serve_file *file)
     return json;
 }
 
-/* Files [first, end) lie below a folder. */
-struct range {
-    size_t first;
-    size_t end;
-};
-
-/* Whether the path begins with those bytes. */
-static bool has_prefix(const char *path, const char *prefix, size_t size)
+static cJSON *folder_json(const struct serve_folder *folder)
 {
-    return strncmp(path, prefix, size) == 0;
-}
-
-/* Of the files in a range, those that begin with what `path` does, `size` bytes with a slash at
- * their end; one after another, for that is how the list is sorted. */
-static struct range narrow(const struct serve_snapshot *snapshot, size_t first, const char *path,
-                           size_t size)
-{
-    struct range range = {.first = first, .end = first};
-
-    while (range.end < snapshot->file_count &&
-           has_prefix(snapshot->files[range.end].path, path, size)) {
-        range.end++;
-    }
-    return range;
-}
-
-/* What lies below a folder; all below "".  False: no memory. */
-static bool find_below(const struct serve_snapshot *snapshot, const char *folder, struct range *out)
-{
-    char *prefix;
-
-    *out = (struct range){.first = 0, .end = snapshot->file_count};
-    if (*folder == '\0') {
-        return true;
-    }
-    if (asprintf(&prefix, "%s/", folder) < 0) {
-        return false;
-    }
-    *out = narrow(snapshot, serve_snapshot_first(snapshot, prefix), prefix, strlen(prefix));
-    free(prefix);
-    return true;
-}
-
-bool serve_api_is_folder(const struct serve_snapshot *snapshot, const char *path)
-{
-    struct range below;
-
-    return *path == '\0' || (find_below(snapshot, path, &below) && below.first < below.end);
-}
-
-/* Of the folder whose name is the first `size` bytes of `path`. */
-static cJSON *folder_json(const struct serve_snapshot *snapshot, struct range below,
-                          const char *path, size_t size)
-{
-    char oid[WL_HUB_COMMIT_BYTES];
-    char *folder = strndup(path, size);
-    cJSON *json = NULL;
-
-    if (folder && serve_hash_list(snapshot->files + below.first, below.end - below.first, oid,
-                                  NULL) == WLOAD_OK) {
-        json = entry_json("directory", oid, 0, folder);
-    }
-    free(folder);
-    return json;
+    return entry_json("directory", folder->id, 0, folder->path);
 }
 
 /* ---- Trees: pages of entries ----------------------------------------------------- */
@@ -147,13 +86,23 @@ static bool belongs(struct page *page, const char *path, size_t key_size)
     return true;
 }
 
-static void put_folder(struct page *page, struct range below, const char *path, size_t key_size)
+/* Returns the number of the first file behind the folder. */
+static size_t put_folder(struct page *page, const char *path, size_t key_size)
 {
+    const struct serve_folder *folder = serve_snapshot_folder(page->snapshot, path, key_size - 1);
+
+    WL_ASSERT(folder);
     if (belongs(page, path, key_size)) {
-        (void)cJSON_AddItemToArray(page->entries,
-                                   folder_json(page->snapshot, below, path, key_size - 1));
+        (void)cJSON_AddItemToArray(page->entries, folder_json(folder));
     }
+    return folder->first_file + folder->file_count;
 }
+
+/* Files [first, end) of the list. */
+struct range {
+    size_t first;
+    size_t end;
+};
 
 /* All below the folder whose key is the first `top_size` bytes of their paths. */
 static void put_all(struct page *page, struct range range, size_t top_size)
@@ -167,8 +116,8 @@ static void put_all(struct page *page, struct range range, size_t top_size)
         for (; slash && !page->is_full; slash = strchr(slash + 1, '/')) {
             size_t key_size = (size_t)(slash + 1 - path);
 
-            if (i == range.first || !has_prefix(files[i - 1].path, path, key_size)) {
-                put_folder(page, narrow(page->snapshot, i, path, key_size), path, key_size);
+            if (i == range.first || strncmp(files[i - 1].path, path, key_size) != 0) {
+                (void)put_folder(page, path, key_size);
             }
         }
         if (!page->is_full && belongs(page, path, strlen(path))) {
@@ -187,11 +136,7 @@ static void put_level(struct page *page, struct range range, size_t top_size)
         const char *slash = strchr(path + top_size, '/');
 
         if (slash) {
-            size_t key_size = (size_t)(slash + 1 - path);
-            struct range below = narrow(page->snapshot, range.first, path, key_size);
-
-            put_folder(page, below, path, key_size);
-            range.first = below.end;
+            range.first = put_folder(page, path, (size_t)(slash + 1 - path));
             continue;
         }
         if (belongs(page, path, strlen(path))) {
@@ -202,16 +147,13 @@ static void put_level(struct page *page, struct range range, size_t top_size)
 }
 
 cJSON *serve_api_tree(const struct serve_route *route, const struct serve_snapshot *snapshot,
-                      char **next)
+                      const struct serve_folder *folder, char **next)
 {
     struct page page = {.snapshot = snapshot, .cursor = route->cursor};
-    size_t top_size = strlen(route->path) + (*route->path != '\0');
-    struct range range;
+    size_t top_size = strlen(folder->path) + (*folder->path != '\0');
+    struct range range = {folder->first_file, folder->first_file + folder->file_count};
 
     *next = NULL;
-    if (!find_below(snapshot, route->path, &range)) {
-        return NULL;
-    }
     if (route->cursor) {
         range.first = wl_max(range.first, serve_snapshot_first(snapshot, route->cursor));
     }
@@ -237,13 +179,13 @@ cJSON *serve_api_paths(const struct serve_snapshot *snapshot, char *const *paths
 
     for (size_t i = 0; i < count; i++) {
         const struct serve_file *file = serve_snapshot_file(snapshot, paths[i]);
-        struct range below;
+        const struct serve_folder *folder =
+            serve_snapshot_folder(snapshot, paths[i], strlen(paths[i]));
 
         if (file) {
             (void)cJSON_AddItemToArray(entries, file_json(file));
-        } else if (*paths[i] && find_below(snapshot, paths[i], &below) && below.first < below.end) {
-            (void)cJSON_AddItemToArray(entries,
-                                       folder_json(snapshot, below, paths[i], strlen(paths[i])));
+        } else if (folder && *folder->path) {
+            (void)cJSON_AddItemToArray(entries, folder_json(folder));
         }
     }
     return entries;

@@ -336,6 +336,9 @@ static int fill(struct serve_snapshot *snapshot, const struct serve_origin *orig
         qsort(snapshot->files, snapshot->file_count, sizeof(snapshot->files[0]), compare);
     }
     rc = find_hashes(snapshot, origin, before, err);
+    if (rc == WLOAD_OK) {
+        rc = serve_folders_fill(snapshot, err);
+    }
     if (rc == WLOAD_OK && origin->commit) {
         memcpy(snapshot->commit, origin->commit, sizeof(snapshot->commit));
     } else if (rc == WLOAD_OK) {

@@ -359,6 +359,38 @@ def check_pages(home):
             assert link.startswith(f"<{scheme}://hub.test:81/api/models/org/many/tree/"), link
 
 
+def check_paths(home):
+    """Folders by name are those of the tree, and nobody asks for more than is answered at once."""
+    for path in ("a/1", "a/b/2", "a-b/3", "c/4"):
+        put(home / "org" / "nested" / path, path.encode())
+    (home / "org" / "nested" / "void" / "empty").mkdir(parents=True)
+    target = "/api/models/org/nested/paths-info/main"
+    with Server(home) as server:
+        def folders():
+            tree = server.json("/api/models/org/nested/tree/main?recursive=true")
+            return {entry["path"]: entry for entry in tree if entry["type"] == "directory"}
+
+        def ask_for(paths):
+            form = server.ask(target, "POST", urllib.parse.urlencode({"paths": paths}, True))
+            listed = server.ask(target, "POST", json.dumps({"paths": paths}),
+                                Content_Type="application/json")
+            assert form[::2] == listed[::2], (form, listed)
+            return form[0], json.loads(form[2])
+
+        before = folders()
+        assert list(before) == ["a-b", "a", "a/b", "c"], before
+        assert len({entry["oid"] for entry in before.values()}) == 4, before
+        assert ask_for([*before, "void", "", "a/", "/a", "b"]) == (200, list(before.values()))
+        assert server.ask("/api/models/org/nested/tree/main/void")[0] == 404
+        put(home / "org" / "nested" / "a" / "b" / "2", b"changed")
+        changed = [path for path, entry in folders().items() if entry != before[path]]
+        assert changed == ["a", "a/b"], changed
+        status, found = ask_for(["c"] * 1000)
+        assert (status, found) == (200, [before["c"]] * 1000), (status, found)
+        status, refusal = ask_for(["c"] * 1001)
+        assert status == 413 and "1000" in refusal["error"], (status, refusal)
+
+
 def check_token(cache):
     with Server("--cache-dir", cache, "-v", WLOAD_SERVE_TOKEN=TOKEN) as server:
         target = address_of("config.json") + f"?token={TOKEN}"
@@ -561,6 +593,7 @@ def main():
                           check_hostile):
                 check(server)
         check_pages(home / "pages")
+        check_paths(home / "paths")
         check_token(cache.root)
         check_changes(home, cache)
         check_hashing(home / "hashing")
