@@ -9,6 +9,7 @@
 #include "base/pagecache.h"
 #include "base/sys.h"
 #include "loader/choose.h"
+#include "loader/options.h"
 
 #define SLOTS_MAX 4096u
 

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "cache/resolve.h"
 #include "loader/headers.h"
+#include "loader/options.h"
 #include "loader/spec.h"
 
 /* A model on its way from spec to index. */

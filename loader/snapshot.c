@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "loader/context.h"
+#include "loader/options.h"
 #include "loader/spec.h"
 
 static struct wl_snapshot *inner(struct wload_snapshot *snapshot)
