@@ -149,7 +149,8 @@ struct wload_context_options {
     uint32_t log_level;         /* enum wload_log_level; 0: WLOAD_LOG_WARN */
     uint32_t trace_event_count; /* newest events kept for wload_context_trace(); 0: no trace */
     const char *log_components; /* of spec, cache, http, index, plan, reader, staging, device, job:
-                                 * comma-separated; these are logged at every level.  NULL: none */
+                                 * comma-separated; these are logged at every level.  NULL: none.
+                                 * A word that is none of them is logged as an error */
 };
 
 WLOAD_API WLOAD_NODISCARD int wload_context_new(const struct wload_context_options *options,
@@ -202,7 +203,7 @@ struct wload_snapshot_options {
     const char *const *exclude; /* patterns: not these; overrides scope */
     size_t exclude_count;
     const char *cache_dir; /* a Hugging Face cache; NULL: the environment's */
-    const char *local_dir; /* a plain directory to fill instead of the cache; NULL: none */
+    const char *local_dir; /* instead, without cache_dir: a plain directory to fill; NULL: none */
     const char *token;     /* NULL: the environment's or the one logged in; "": none */
     uint32_t scope;        /* enum wload_scope */
     uint32_t network;      /* enum wload_network */

@@ -45,10 +45,6 @@ int wl_choose(const struct wload_model *model, const char *const *patterns, size
         memset(is_chosen, 1, model->info.tensor_count);
     }
     for (size_t i = 0; patterns && i < pattern_count; i++) {
-        if (!patterns[i]) {
-            wl_sys->free(is_chosen);
-            return wl_err_set(err, WLOAD_ERR_INVALID, "patterns[%zu] is NULL", i);
-        }
         if (choose_one(model, patterns[i], is_chosen) == 0) {
             wl_sys->free(is_chosen);
             return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "no tensor matches '%s'", patterns[i]);

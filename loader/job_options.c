@@ -6,6 +6,7 @@
 #include "base/cgroup.h"
 #include "base/err.h"
 #include "loader/job.h"
+#include "loader/options.h"
 
 #define CHUNK_BYTES_DEFAULT   (8ull << 20)
 #define CHUNK_BYTES_SMALL     (1ull << 20) /* a default is not made smaller */
@@ -43,6 +44,22 @@ static void size_ring(struct wload_job_options *options, const struct wl_log *lo
     }
 }
 
+static int check_others(const struct wload_job_options *options, struct wload_error *err)
+{
+    const struct wl_option numbers[] = {
+        {"device_kind", options->device_kind, WLOAD_DEVICE_HIP},
+        {"reader_kind", options->reader_kind, WLOAD_READER_PREAD},
+        {"io_policy", options->io_policy, WLOAD_IO_BUFFERED},
+        {"queue_depth", options->queue_depth, WL_QUEUE_DEPTH_MAX},
+        {"reserved", options->reserved, 0},
+    };
+    int rc = wl_options_check(numbers, WL_COUNT_OF(numbers), err);
+
+    return rc < 0
+               ? rc
+               : wl_options_check_list("patterns", options->patterns, options->pattern_count, err);
+}
+
 int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *log,
                         struct wload_error *err)
 {
@@ -64,19 +81,10 @@ int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *
                           (unsigned long long)options->staging_bytes,
                           (unsigned long long)options->chunk_bytes);
     }
-    if (options->queue_depth > WL_QUEUE_DEPTH_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "queue_depth %u is above %u",
-                          options->queue_depth, WL_QUEUE_DEPTH_MAX);
-    }
-    if (options->reader_kind > WLOAD_READER_PREAD || options->io_policy > WLOAD_IO_BUFFERED ||
-        options->device_kind > WLOAD_DEVICE_HIP || options->reserved != 0) {
-        return wl_err_set(err, WLOAD_ERR_INVALID,
-                          "reader_kind, io_policy or device_kind is not one of its enum");
-    }
     if ((options->on_chunk && (options->on_place || options->arena)) ||
         (options->on_place && options->arena)) {
         return wl_err_set(err, WLOAD_ERR_INVALID,
                           "at most one of on_chunk, on_place and arena says where tensors go");
     }
-    return WLOAD_OK;
+    return check_others(options, err);
 }

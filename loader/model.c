@@ -47,7 +47,7 @@ static int find_manifest(struct opening *opening, const char *text,
     struct wload_snapshot_options snapshot;
     const struct wl_source_options taken = {.snapshot = &snapshot, .fetch = &opening->fetch};
     struct wl_spec spec;
-    int rc = wl_options_take(&snapshot, sizeof(snapshot), options->snapshot, err);
+    int rc = wl_snapshot_options_take(&snapshot, options->snapshot, err);
 
     rc = rc < 0 ? rc : wl_fetch_options_take(&opening->fetch, options->fetch, err);
     rc = rc < 0 ? rc : wl_spec_parse(text, options->variant, &spec, err);

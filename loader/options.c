@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/base.h"
 #include "base/err.h"
 #include "cache/transfer.h"
 
@@ -31,17 +32,58 @@ int wl_options_take(void *target, size_t target_bytes, const void *source, struc
     return WLOAD_OK;
 }
 
-int wl_fetch_options_take(struct wload_fetch_options *target,
-                          const struct wload_fetch_options *source, struct wload_error *err)
+int wl_options_check(const struct wl_option *options, size_t count, struct wload_error *err)
 {
-    int rc = wl_options_take(target, sizeof(*target), source, err);
-
-    if (rc == WLOAD_OK && target->connection_count > WL_TRANSFER_CONNECTIONS_MAX) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "%u connections; at most %u are made",
-                          target->connection_count, WL_TRANSFER_CONNECTIONS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (options[i].value > options[i].max) {
+            return wl_err_set(err, WLOAD_ERR_INVALID, "%s is %u, and can be %u at most",
+                              options[i].name, options[i].value, options[i].max);
+        }
     }
-    if (rc == WLOAD_OK && target->io_policy > WLOAD_IO_BUFFERED) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "io_policy is not one of its enum");
+    return WLOAD_OK;
+}
+
+int wl_options_check_list(const char *name, const char *const *items, size_t count,
+                          struct wload_error *err)
+{
+    if (!items && count > 0) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "%s is NULL, and %zu are counted", name, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!items[i]) {
+            return wl_err_set(err, WLOAD_ERR_INVALID, "%s[%zu] is NULL", name, i);
+        }
+    }
+    return WLOAD_OK;
+}
+
+int wl_snapshot_options_take(struct wload_snapshot_options *out,
+                             const struct wload_snapshot_options *source, struct wload_error *err)
+{
+    int rc = wl_options_take(out, sizeof(*out), source, err);
+    const struct wl_option numbers[] = {
+        {"scope", out->scope, WLOAD_SCOPE_WEIGHTS},
+        {"network", out->network, WLOAD_NETWORK_FIRST},
+    };
+
+    rc = rc < 0 ? rc : wl_options_check(numbers, WL_COUNT_OF(numbers), err);
+    rc = rc < 0 ? rc : wl_options_check_list("include", out->include, out->include_count, err);
+    rc = rc < 0 ? rc : wl_options_check_list("exclude", out->exclude, out->exclude_count, err);
+    if (rc == WLOAD_OK && out->cache_dir && out->local_dir) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "at most one of cache_dir and local_dir says where files go");
     }
     return rc;
+}
+
+int wl_fetch_options_take(struct wload_fetch_options *out, const struct wload_fetch_options *source,
+                          struct wload_error *err)
+{
+    int rc = wl_options_take(out, sizeof(*out), source, err);
+    const struct wl_option numbers[] = {
+        {"connection_count", out->connection_count, WL_TRANSFER_CONNECTIONS_MAX},
+        {"io_policy", out->io_policy, WLOAD_IO_BUFFERED},
+    };
+
+    return rc < 0 ? rc : wl_options_check(numbers, WL_COUNT_OF(numbers), err);
 }

@@ -25,7 +25,7 @@ int wload_snapshot_open(struct wload_context *context, const char *spec,
     if (!spec || !out) {
         return wl_err_set(err, WLOAD_ERR_INVALID, "%s is NULL", spec ? "out" : "spec");
     }
-    rc = wl_options_take(&taken, sizeof(taken), options, err);
+    rc = wl_snapshot_options_take(&taken, options, err);
     if (rc < 0) {
         return rc;
     }
@@ -60,6 +60,15 @@ int wload_snapshot_fetch(struct wload_snapshot *snapshot, const struct wload_fet
     return rc < 0 ? rc : wl_snapshot_fetch(inner(snapshot), &taken, WL_FETCH_ALL, err);
 }
 
+static int take_verify(struct wload_verify_options *target,
+                       const struct wload_verify_options *source, struct wload_error *err)
+{
+    int rc = wl_options_take(target, sizeof(*target), source, err);
+    const struct wl_option reserved = {"reserved", target->reserved, 0};
+
+    return rc < 0 ? rc : wl_options_check(&reserved, 1, err);
+}
+
 int wload_snapshot_verify(struct wload_snapshot *snapshot,
                           const struct wload_verify_options *options, struct wload_error *err)
 {
@@ -69,6 +78,6 @@ int wload_snapshot_verify(struct wload_snapshot *snapshot,
     if (!snapshot) {
         return wl_err_set(err, WLOAD_ERR_INVALID, "snapshot is NULL");
     }
-    rc = wl_options_take(&taken, sizeof(taken), options, err);
+    rc = take_verify(&taken, options, err);
     return rc < 0 ? rc : wl_snapshot_verify(inner(snapshot), &taken, err);
 }
