@@ -81,7 +81,9 @@ static void submit(struct wl_engine *engine, uint32_t slot)
     };
 
     flight->is_direct = read.is_direct;
-    engine->has_written |= extent->straight != NULL;
+    if (extent->straight) {
+        atomic_store(&engine->has_written, true);
+    }
     engine->reader->ops->submit(engine->reader, &read);
 }
 
@@ -150,10 +152,10 @@ static int start_copies(struct wl_engine *engine, uint32_t slot, struct wload_er
         return WLOAD_OK;
     }
     ops = engine->queue->device->ops;
+    atomic_store(&engine->has_written, true);
     for (uint32_t i = extent->copy_first; i < last && rc == WLOAD_OK; i++) {
         const struct wl_copy *copy = &engine->plan->copies[i];
 
-        engine->has_written = true;
         rc = ops->copy_start(engine->queue, copy->target, flight->memory + copy->extent_offset,
                              copy->size_bytes, err);
     }

@@ -82,7 +82,7 @@ struct wl_engine {
     uint32_t empty_cursor; /* wants before it have been looked at for being empty */
     atomic_bool is_canceled;
     atomic_bool is_notice_due;
-    bool has_written; /* some tensor's memory may have been written to */
+    atomic_bool has_written; /* some tensor's memory may have been written to; any thread may ask */
 
     uint64_t landed_bytes;
     uint64_t direct_bytes;

@@ -425,34 +425,54 @@ static void log_end(const struct wload_job *job)
            job->files.note);
 }
 
-int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error *err)
+/* A call that cannot be obeyed, and leaves the job as it is. */
+static int check_call(const struct wload_job *job, struct wload_error *err)
 {
-    int64_t begin_ns = wl_clock_ns();
-
-    if (!job) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "job is NULL");
-    }
     if (!pthread_equal(job->thread, pthread_self())) {
         return wl_err_set(err, WLOAD_ERR_INVALID, "a job is run by the thread that started it");
+    }
+    if (job->is_running) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "a job is not run by its own callbacks");
     }
     if (job->status < 0) {
         return wl_err_set(err, WLOAD_ERR_INVALID, "the job has failed and can only be freed");
     }
-    if (job->status == WLOAD_PENDING) {
-        job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
-        if (job->status == WLOAD_OK && job->intake.stream_count > 0) {
-            job->status = wl_intake_finish(&job->intake, err);
-        }
-        job->elapsed_ns += wl_clock_ns() - begin_ns;
-        if (job->status == WLOAD_OK) {
-            log_end(job);
-        }
+    return WLOAD_OK;
+}
+
+static int go_on(struct wload_job *job, int64_t timeout_ms, struct wload_error *err)
+{
+    int64_t begin_ns = wl_clock_ns();
+
+    job->is_running = true;
+    job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
+    if (job->status == WLOAD_OK && job->intake.stream_count > 0) {
+        job->status = wl_intake_finish(&job->intake, err);
     }
-    if (job->status < 0 && err) {
-        err->memory_state =
-            job->engine.has_written ? WLOAD_MEMORY_PARTLY_WRITTEN : WLOAD_MEMORY_UNTOUCHED;
+    job->is_running = false;
+    job->elapsed_ns += wl_clock_ns() - begin_ns;
+    if (job->status == WLOAD_OK) {
+        log_end(job);
     }
     return job->status;
+}
+
+int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error *err)
+{
+    int rc;
+
+    if (!job) {
+        return wl_err_set(err, WLOAD_ERR_INVALID, "job is NULL");
+    }
+    rc = check_call(job, err);
+    if (rc == WLOAD_OK && job->status == WLOAD_PENDING) {
+        rc = go_on(job, timeout_ms, err);
+    }
+    if (rc < 0 && err) {
+        err->memory_state = atomic_load(&job->engine.has_written) ? WLOAD_MEMORY_PARTLY_WRITTEN
+                                                                  : WLOAD_MEMORY_UNTOUCHED;
+    }
+    return rc;
 }
 
 void wload_job_cancel(struct wload_job *job)

@@ -46,6 +46,7 @@ struct wload_job {
     bool is_mirrored; /* straight into a host arena */
     bool has_arena;   /* claimed */
     bool is_populating;
+    bool is_running; /* inside wload_job_run() */
 };
 
 /* Fill in the defaults of options that were taken, and refuse what cannot be. */

@@ -285,6 +285,29 @@ static void check_cancel(void)
     wload_job_free(job);
 }
 
+struct elsewhere {
+    struct wload_job *job;
+    struct wload_error err;
+};
+
+static void *run_elsewhere(void *argument)
+{
+    struct elsewhere *elsewhere = argument;
+
+    CHECK_EQ(wload_job_run(elsewhere->job, -1, &elsewhere->err), WLOAD_ERR_INVALID);
+    return NULL;
+}
+
+static void check_elsewhere(struct wload_job *job, uint32_t memory_state)
+{
+    struct elsewhere elsewhere = {.job = job};
+    pthread_t thread;
+
+    CHECK_EQ(pthread_create(&thread, NULL, run_elsewhere, &elsewhere), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(elsewhere.err.memory_state, memory_state);
+}
+
 static void check_callback_stops(void)
 {
     struct load load = {.stop_after = 40};
@@ -301,15 +324,45 @@ static void check_callback_stops(void)
     CHECK(strstr(err.message, "layer.") != NULL);
     CHECK_EQ(err.memory_state, WLOAD_MEMORY_PARTLY_WRITTEN);
     CHECK_EQ(load.events, 40);
+    err.memory_state = WLOAD_MEMORY_UNTOUCHED;
+    CHECK_EQ(wload_job_run(job, -1, &err), WLOAD_ERR_INVALID);
+    CHECK_EQ(err.memory_state, WLOAD_MEMORY_PARTLY_WRITTEN);
+    check_elsewhere(job, WLOAD_MEMORY_PARTLY_WRITTEN);
     wload_job_free(job);
 }
 
-static void *run_elsewhere(void *argument)
+struct nested {
+    struct wload_job *job;
+    unsigned refused;
+};
+
+static int run_again(void *user, const struct wload_tensor *tensor, void *address)
 {
+    struct nested *nested = user;
     struct wload_error err;
 
-    CHECK_EQ(wload_job_run(argument, -1, &err), WLOAD_ERR_INVALID);
-    return NULL;
+    (void)tensor;
+    (void)address;
+    CHECK_EQ(wload_job_run(nested->job, -1, &err), WLOAD_ERR_INVALID);
+    CHECK(strstr(err.message, "callback") != NULL);
+    nested->refused++;
+    return 0;
+}
+
+/* A callback that runs its own job is refused, and the load goes on. */
+static void check_nested_run(void)
+{
+    struct nested nested = {0};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST,
+                                        .on_landed = run_again,
+                                        .user = &nested};
+    struct wload_error err;
+
+    CHECK_OK(wload_job_start(model, &options, &nested.job, &err), &err);
+    CHECK_OK(wload_job_run(nested.job, -1, &err), &err);
+    CHECK_EQ(nested.refused, wload_model_info(model)->tensor_count);
+    wload_job_free(nested.job);
 }
 
 static void check_misuse(void)
@@ -322,7 +375,6 @@ static void check_misuse(void)
     } future = {.options = {.struct_size = sizeof(future)}};
     struct wload_error err;
     struct wload_job *job;
-    pthread_t thread;
 
     CHECK_EQ(wload_job_start(NULL, &options, &job, &err), WLOAD_ERR_INVALID);
     options.chunk_bytes = 100000;
@@ -345,8 +397,7 @@ static void check_misuse(void)
     options.on_chunk = NULL;
     options.on_place = NULL;
     CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
-    CHECK_EQ(pthread_create(&thread, NULL, run_elsewhere, job), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    check_elsewhere(job, WLOAD_MEMORY_UNTOUCHED);
     wload_job_free(job);
     wload_job_free(NULL);
     wload_job_cancel(NULL);
@@ -443,6 +494,7 @@ int main(void)
     check_held_chunks();
     check_cancel();
     check_callback_stops();
+    check_nested_run();
     check_misuse();
     check_replaced_file();
     check_shrinking_file(WLOAD_IO_BUFFERED);
