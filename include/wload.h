@@ -27,8 +27,10 @@
  *            set struct_size to sizeof, leave the rest zero for the default
  *            written beside each field.  A NULL options pointer is all defaults.
  * Ownership  new/open/start hand the caller one reference; the matching free
- *            ends it.  Freeing NULL does nothing.  A child keeps its parent
- *            alive, so handles may be freed in any order.
+ *            ends it.  A child keeps its parent alive, so handles may be freed
+ *            in any order.
+ * NULL       A handle that is NULL is refused with WLOAD_ERR_INVALID; getters
+ *            answer NULL or nothing; free, cancel and release do nothing.
  * Borrowing  A const pointer from a getter belongs to the handle it came from
  *            and lives as long as that handle.
  * Threads    A context and an opened model are immutable: share them freely.  A
@@ -459,7 +461,7 @@ WLOAD_API WLOAD_NODISCARD int wload_device_describe(enum wload_device_kind kind,
  */
 struct wload_arena;
 
-/* Allocates nothing yet: the first job that is given the arena sizes it. */
+/* Allocates nothing yet: the first job that is given the arena sizes it.  `context` may be NULL. */
 WLOAD_API WLOAD_NODISCARD int wload_arena_new(struct wload_context *context,
                                               enum wload_device_kind kind, uint32_t device_index,
                                               struct wload_arena **out, struct wload_error *err);

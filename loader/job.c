@@ -491,11 +491,11 @@ void wload_chunk_release(const struct wload_chunk *chunk)
     }
 }
 
-void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
+static struct wload_stats all_stats(const struct wload_job *job)
 {
     const struct wl_engine *engine = &job->engine;
-    struct wload_stats all = {
-        .struct_size = stats->struct_size,
+
+    return (struct wload_stats){
         .tensor_count = job->layout.want_count,
         .tensor_bytes = job->tensor_bytes,
         .landed_bytes = engine->landed_bytes,
@@ -516,8 +516,17 @@ void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
         .io_note = job->files.note,
         .cache_note = wl_intake_note(&job->intake),
     };
+}
 
-    memcpy(stats, &all, wl_min(stats->struct_size, sizeof(all)));
+void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
+{
+    if (job && stats) {
+        size_t size = stats->struct_size;
+        struct wload_stats all = all_stats(job);
+
+        all.struct_size = size;
+        memcpy(stats, &all, wl_min(size, sizeof(all)));
+    }
 }
 
 void wload_job_free(struct wload_job *job)

@@ -330,20 +330,20 @@ void wload_model_free(struct wload_model *model)
 
 const struct wload_model_info *wload_model_info(const struct wload_model *model)
 {
-    return &model->info;
+    return model ? &model->info : NULL;
 }
 
 const struct wload_tensor *wload_model_tensor(const struct wload_model *model, size_t index)
 {
-    return index < model->index.count ? &model->index.tensors[index] : NULL;
+    return model && index < model->index.count ? &model->index.tensors[index] : NULL;
 }
 
 const struct wload_file *wload_model_file(const struct wload_model *model, size_t index)
 {
-    return index < model->info.file_count ? &model->files[index] : NULL;
+    return model && index < model->info.file_count ? &model->files[index] : NULL;
 }
 
 const struct wload_tensor *wload_model_find(const struct wload_model *model, const char *name)
 {
-    return name ? wl_index_find(&model->index, name) : NULL;
+    return model && name ? wl_index_find(&model->index, name) : NULL;
 }

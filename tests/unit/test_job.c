@@ -373,6 +373,7 @@ static void check_misuse(void)
         struct wload_job_options options;
         uint64_t newer;
     } future = {.options = {.struct_size = sizeof(future)}};
+    struct wload_stats stats = {.struct_size = sizeof(stats), .tensor_count = 7};
     struct wload_error err;
     struct wload_job *job;
 
@@ -398,9 +399,14 @@ static void check_misuse(void)
     options.on_place = NULL;
     CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
     check_elsewhere(job, WLOAD_MEMORY_UNTOUCHED);
+    wload_job_stats(job, NULL);
     wload_job_free(job);
+    wload_job_stats(NULL, &stats);
+    CHECK_EQ(stats.tensor_count, 7);
+    CHECK_EQ(wload_job_run(NULL, -1, &err), WLOAD_ERR_INVALID);
     wload_job_free(NULL);
     wload_job_cancel(NULL);
+    wload_chunk_release(NULL);
     wload_arena_free(NULL);
 }
 

@@ -246,6 +246,8 @@ static void check_arguments(void)
     old.struct_size = 0;
     CHECK_EQ(wload_model_open(NULL, path, &old, &model, &err), WLOAD_ERR_INVALID);
     wload_model_free(NULL);
+    CHECK(!wload_model_info(NULL) && !wload_model_tensor(NULL, 0) && !wload_model_file(NULL, 0));
+    CHECK(!wload_model_find(NULL, "a"));
 }
 
 /* What a job needs: another owner, and the identity of each file. */
