@@ -21,8 +21,8 @@
  *            positive value means only what the function's comment says.
  *            Outputs are written on success only.
  * Errors     The last argument of a function that can fail in more than one way
- *            is `struct wload_error *err`.  It may be NULL.  Its code always
- *            equals the value returned.
+ *            is `struct wload_error *err`.  It may be NULL.  On failure its code
+ *            equals the value returned; otherwise it is left as it was.
  * Options    Structs that begin with `struct_size` are filled by the caller:
  *            set struct_size to sizeof, leave the rest zero for the default
  *            written beside each field.  A NULL options pointer is all defaults.

@@ -27,13 +27,18 @@ static int open_direct(struct wl_files *files, struct wl_job_file *file,
                        const struct wl_file_identity *expected, struct wload_error *err)
 {
     struct wl_file_identity found;
+    struct wload_error why = {0};
     uint32_t align;
-    int fd = wl_file_open(file->path, O_DIRECT, &found, err);
+    int fd = wl_file_open(file->path, O_DIRECT, &found, &why);
 
+    if (why.sys_errno == EINVAL || why.sys_errno == EOPNOTSUPP) {
+        return refuse(files, file->path, why.sys_errno, "at open", err);
+    }
     if (fd < 0) {
-        return err->sys_errno == EINVAL || err->sys_errno == EOPNOTSUPP
-                   ? refuse(files, file->path, err->sys_errno, "at open", err)
-                   : fd;
+        if (err) {
+            *err = why;
+        }
+        return fd;
     }
     if (memcmp(&found, expected, sizeof(found)) != 0) {
         (void)wl_sys->close(fd);
@@ -74,11 +79,8 @@ static int open_one(struct wl_files *files, const struct wload_model *model, uin
 int wl_files_open(const struct wload_model *model, const bool *is_wanted,
                   enum wload_io_policy policy, struct wl_files *out, struct wload_error *err)
 {
-    struct wload_error
-        unasked; /* open_direct() looks at the errno even where the caller does not */
     int rc = WLOAD_OK;
 
-    err = err ? err : &unasked;
     *out = (struct wl_files){.policy = policy};
     out->items = wl_sys_array(model->info.file_count, sizeof(out->items[0]));
     if (!out->items) {

@@ -111,9 +111,9 @@ static bool try_fault(uint32_t reader_kind, enum destination destination, uint64
     calls = faults_end();
     CHECK_EQ(faults_live_blocks(), 0);
     CHECK_EQ(faults_open_descriptors(), descriptors);
+    CHECK_EQ(err.code, rc);
     if (rc < 0) {
         (*failures)++;
-        CHECK_EQ(err.code, rc);
         CHECK(err.message[0] != '\0');
     }
     return calls >= fail_at;

@@ -59,6 +59,7 @@ static struct outcome load(const struct faults *faults, uint32_t reader_kind, ui
     wload_job_free(job);
     (void)faults_end();
     CHECK(outcome.rc < 0 || landed == wload_model_info(model)->tensor_count);
+    CHECK_EQ(outcome.err.code, outcome.rc); /* what was refused on the way is no error */
     return outcome;
 }
 

@@ -172,12 +172,12 @@ static unsigned fail_each(const char *spec, const char *variant, uint32_t tensor
         begin(at, alone, false);
         rc = wload_model_open(NULL, spec, &options, &model, &err);
         was_reached = atomic_load(&calls) >= at;
+        CHECK_EQ(err.code, rc);
         if (rc == WLOAD_OK) {
             expect_whole(model, tensor_count);
             CHECK(!was_reached || atomic_load(&was_harmless));
         } else {
             CHECK(was_reached && !atomic_load(&was_harmless));
-            CHECK_EQ(err.code, rc);
             CHECK(err.message[0] != '\0');
             CHECK(model == NULL);
         }
