@@ -414,6 +414,43 @@ int wl_safetensors_check_size(const struct wl_safetensors_file *file, struct wlo
     return WLOAD_OK;
 }
 
+/* What a file is whose first bytes are a length beyond any header; NULL: nobody knows. */
+static const char *other_format(const unsigned char *first)
+{
+    if (memcmp(first, "GGUF", 4) == 0) {
+        return "GGUF";
+    }
+    if (memcmp(first, "PK\3\4", 4) == 0) {
+        return "a ZIP archive, as PyTorch's .bin and .pt are";
+    }
+    if (first[0] == 0x80 && first[1] >= 2 && first[1] <= 5) {
+        return "a pickle, as PyTorch's older .bin and .pt are";
+    }
+    if (memcmp(first, "version ", 8) == 0) {
+        return "a pointer that `git lfs pull` replaces";
+    }
+    return NULL;
+}
+
+/* No header of the file can be as long as its first bytes say. */
+static int refuse_length(const unsigned char *first, uint64_t said,
+                         const struct wl_safetensors_file *file, struct wload_error *err)
+{
+    const char *other = said > WL_HEADER_BYTES_MAX ? other_format(first) : NULL;
+
+    if (other) {
+        return wl_err_at(
+            err, WLOAD_ERR_FORMAT, 0,
+            "'%s' is no safetensors file: it looks like %s; only safetensors files are loaded",
+            file->path, other);
+    }
+    return wl_err_at(err, WLOAD_ERR_FORMAT, 0,
+                     "'%s'%s: the length at offset 0 says a header of %" PRIu64
+                     " bytes; the file has %" PRIu64 ", and a header %u at most",
+                     file->path, said > WL_HEADER_BYTES_MAX ? " is no safetensors file" : "", said,
+                     file->size_bytes, WL_HEADER_BYTES_MAX);
+}
+
 int wl_safetensors_length(const unsigned char first[WL_SAFETENSORS_LENGTH_BYTES],
                           const struct wl_safetensors_file *file, uint64_t *length,
                           struct wload_error *err)
@@ -423,10 +460,7 @@ int wl_safetensors_length(const unsigned char first[WL_SAFETENSORS_LENGTH_BYTES]
     memcpy(&said, first, sizeof(said));
     said = le64toh(said);
     if (said > WL_HEADER_BYTES_MAX || said > file->size_bytes - LENGTH_BYTES) {
-        return wl_err_at(err, WLOAD_ERR_FORMAT, 0,
-                         "'%s': the length at offset 0 says a header of %" PRIu64
-                         " bytes; the file has %" PRIu64 ", and a header %u at most",
-                         file->path, said, file->size_bytes, WL_HEADER_BYTES_MAX);
+        return refuse_length(first, said, file, err);
     }
     *length = said;
     return WLOAD_OK;

@@ -35,6 +35,7 @@ header names.safetensors \
 header dtype.safetensors '{"a":{"dtype":"F7","shape":[0],"data_offsets":[0,0]}}'
 header short.safetensors '{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
 printf '\377\377\377\377\377\377\377\177{}' >huge.safetensors
+printf 'GGUF\3\0\0\0\0\0\0\0' >other.gguf
 printf '{}' >tiny.safetensors
 mkfifo fifo.safetensors
 mkdir nothing

@@ -7,6 +7,8 @@
  */
 #include "loader/safetensors.h"
 
+#include <endian.h>
+
 #include "base/base.h"
 #include "base/sys.h"
 #include "tree.h"
@@ -334,6 +336,37 @@ static void check_files(void)
     CHECK_EQ(read_file(2, "{}", 4, 10, &err), WLOAD_ERR_IO);
 }
 
+#define NONE "'x.safetensors' is no safetensors file: "
+
+/* A length that can be none is named for the format that begins so. */
+static void check_other_formats(void)
+{
+    static const struct {
+        const char *first; /* eight bytes */
+        const char *finding;
+    } rows[] = {
+        {"GGUF\3\0\0\0", NONE "it looks like GGUF;"},
+        {"PK\3\4\0\0\10\10", NONE "it looks like a ZIP archive"},
+        {"\200\2\212\12l\374\234F", NONE "it looks like a pickle"},
+        {"\200\5\225\13\0\0\0\1", NONE "it looks like a pickle"},
+        {"version https", NONE "it looks like a pointer that `git lfs pull` replaces"},
+        {"\200\1\1\1\1\1\1\1", NONE "the length at offset 0 says a header of 72340172838076800"},
+        {"{\"a\": 1}", NONE "the length at offset 0 says a header of"},
+        {"\200\2\0\0\0\0\0\0",
+         "'x.safetensors': the length at offset 0 says a header of 640 bytes"},
+    };
+
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        struct wload_error err = {0};
+        uint64_t length;
+
+        memcpy(&length, rows[i].first, sizeof(length));
+        CHECK_EQ(read_file(le64toh(length), "", 32, 32, &err), WLOAD_ERR_FORMAT);
+        CHECK(strstr(err.message, rows[i].finding) == err.message);
+        CHECK_EQ(err.file_offset, 0);
+    }
+}
+
 int main(void)
 {
     check_refused();
@@ -342,5 +375,6 @@ int main(void)
     check_fields();
     check_dtypes();
     check_files();
+    check_other_formats();
     return 0;
 }

@@ -1,0 +1,1 @@
+wload load other.gguf
