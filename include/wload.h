@@ -457,7 +457,8 @@ WLOAD_API WLOAD_NODISCARD int wload_device_describe(enum wload_device_kind kind,
  * An arena is memory on one device that jobs place tensors in.  It outlives the
  * job, so that the job's staging memory can be freed while the weights stay; and
  * it can take the next job's tensors in place of the last one's, without paying
- * for fresh memory again.
+ * for fresh memory again.  On a GPU a tensor's address in it is a multiple of 256;
+ * on the host, of the size of one element, or of 1 if that is less than a byte.
  */
 struct wload_arena;
 
@@ -504,8 +505,9 @@ typedef int (*wload_place_fn)(void *user, const struct wload_tensor *tensor, voi
 
 /*
  * `tensor` is complete at `address` and visible to work queued on the device
- * after this call.  In a job with on_chunk `address` is NULL, and every chunk of
- * the tensor has been released.  Non-zero stops the job with WLOAD_ERR_CALLBACK.
+ * after this call.  `address` is what on_place gave, else aligned as in any arena.
+ * In a job with on_chunk it is NULL, and every chunk of the tensor has been
+ * released.  Non-zero stops the job with WLOAD_ERR_CALLBACK.
  */
 typedef int (*wload_landed_fn)(void *user, const struct wload_tensor *tensor, void *address);
 
@@ -526,9 +528,9 @@ struct wload_chunk {
 typedef int (*wload_chunk_fn)(void *user, const struct wload_chunk *chunk);
 
 /*
- * Where tensors land, in this order: on_chunk given, nowhere: the caller takes
- * host chunks; on_place given, where it says; else in `arena`; else in an arena
- * of the job's own, freed with the job.
+ * At most one of these says where tensors land: on_chunk, nowhere: the caller takes
+ * host chunks; on_place, where it says; `arena`, in it.  With none of them it is an
+ * arena of the job's own, freed with the job.
  */
 struct wload_job_options {
     size_t struct_size;
@@ -586,7 +588,8 @@ WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
 /*
  * Work for at most `timeout_ms` (-1: until done).  WLOAD_OK: every tensor has
  * landed.  WLOAD_PENDING: call again.  After an error the job can only be freed,
- * and err->memory_state says whether any tensor's memory was written to.
+ * and err->memory_state says whether any tensor's memory was written to.  A call
+ * from another thread or from a callback of the job is refused, and changes nothing.
  *
  * Files that are not on this machine are read while they come, and their hashes
  * are known last: serve nothing from what has landed before this has returned

@@ -100,6 +100,7 @@ static void set_up(struct fixture *f, struct wl_device *device)
     CHECK_EQ(sem_init(&f->noticed, 0, 0), 0);
     CHECK_OK(f->ops->pin(device, f->source, SOURCE_BYTES, &f->err), &f->err);
     CHECK_OK(f->ops->memory_alloc(device, TENSOR_BYTES, (void **)&f->tensor, &f->err), &f->err);
+    CHECK_EQ((uintptr_t)f->tensor % 256, 0);
     CHECK_OK(f->ops->queue_open(device, MARK_COUNT, &f->queue, &f->err), &f->err);
 }
 

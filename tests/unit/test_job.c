@@ -38,6 +38,9 @@ static int on_landed(void *user, const struct wload_tensor *tensor, void *addres
 
     load->landed[tensor->tensor_index]++;
     load->addresses[tensor->tensor_index] = address;
+    if (!load->memory) { /* in an arena, or NULL */
+        CHECK_EQ((uintptr_t)address % ((tensor->element_bits + 7) / 8), 0);
+    }
     if (address) {
         CHECK(sample_is_equal(model, tensor, 0, address, tensor->size_bytes));
     }
