@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/err.h"
 #include "bench/command.h"
 #include "bench/interrupt.h"
 #include "bench/options.h"
@@ -22,6 +23,20 @@ struct outcome {
     uint32_t downloaded_count;
     double seconds;
 };
+
+/* In one line, and among the snapshots.  Returns COMMAND_FAILED. */
+static int fail(const struct request *request, const char *spec, const struct wload_error *err)
+{
+    if (request->json) {
+        cJSON *json = cJSON_CreateObject();
+
+        text_add_string(json, "spec", spec);
+        text_add_string(json, "status", wload_strerror(err->code));
+        text_add_string(json, "error", err->message);
+        (void)cJSON_AddItemToArray(request->json, json);
+    }
+    return text_fail(err);
+}
 
 static double per_second(const struct wload_snapshot *snapshot, const struct outcome *outcome)
 {
@@ -85,9 +100,10 @@ static int fetch(const struct request *request, const char *spec, struct wload_s
     progress_end(&progress);
     outcome.seconds = (double)(wl_clock_ns() - begin_ns) / 1e9;
     if (rc == WLOAD_ERR_CALLBACK) {
-        rc = text_fail_plainly("'%s': interrupted; the next fetch goes on from here", spec);
-    } else if (rc < 0) {
-        rc = text_fail(&err);
+        (void)wl_err_set(&err, rc, "'%s': interrupted; the next fetch goes on from here", spec);
+    }
+    if (rc < 0) {
+        rc = fail(request, spec, &err);
     } else if (request->json) {
         report_json(request, spec, snapshot, &outcome);
     } else {
@@ -117,21 +133,25 @@ static int fetch_spec(const struct request *request, const char *spec)
     int64_t begin_ns = wl_clock_ns();
     struct wload_snapshot *snapshot = NULL;
     struct wload_error err;
-    int rc = COMMAND_DONE;
+    int rc = WLOAD_OK;
 
     if (wload_snapshot_open(request->context, spec, &request->snapshot, &snapshot, &err) < 0) {
-        return text_fail(&err);
+        return fail(request, spec, &err);
     }
     if (snapshot->note[0] != '\0') {
         (void)text_fail_plainly("warning: %s", snapshot->note);
     }
     if (snapshot->repo[0] == '\0') {
-        rc = text_fail_plainly("'%s' is a path; a model is fetched by its name: hf://org/name",
-                               spec);
+        rc = wl_err_set(&err, WLOAD_ERR_SPEC,
+                        "'%s' is a path; a model is fetched by its name: hf://org/name", spec);
+    } else if (request->is_dry && snapshot->origin[0] == '\0') {
+        rc = wl_err_set(&err, WLOAD_ERR_NOT_FOUND,
+                        "'%s' is not on this machine, and the network is off", spec);
+    }
+    if (rc < 0) {
+        rc = fail(request, spec, &err);
     } else if (!request->is_dry) {
         rc = fetch(request, spec, snapshot, begin_ns);
-    } else if (snapshot->origin[0] == '\0') {
-        rc = text_fail_plainly("'%s' is not on this machine, and the network is off", spec);
     } else {
         report_dry(request, spec, snapshot);
     }

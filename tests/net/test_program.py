@@ -137,7 +137,11 @@ def a_dry_run(stack):
 @flow
 def several_models_of_which_one_is_not(stack):
     run = Run(stack)
-    [told] = run.json("fetch", "org/none", SPEC, code=1, err=".*org/none.*")["snapshots"]
+    none, path, told = run.json("fetch", "org/none", "/", SPEC, code=1, err=(
+        ".*/org/none/.*\nwload: '/' is a path; .*"))["snapshots"]
+    assert none["spec"] == "org/none" and "/org/none/" in none.pop("error"), none
+    assert path["spec"] == "/" and path.pop("error").startswith("'/' is a path"), path
+    assert none.keys() == path.keys() == {"spec", "status"}
     assert told["repo"] == SPEC and run.snapshot.is_dir()
 
 
