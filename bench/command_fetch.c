@@ -20,7 +20,7 @@ struct request {
 };
 
 struct outcome {
-    uint32_t downloaded_count;
+    uint32_t new_count; /* files that a fetch was to bring; another process may have */
     double seconds;
 };
 
@@ -49,7 +49,7 @@ static void report_json(const struct request *request, const char *spec,
     cJSON *json = snapshot_json(spec, snapshot);
 
     (void)cJSON_AddNumberToObject(json, "received_bytes", (double)snapshot->received_bytes);
-    (void)cJSON_AddNumberToObject(json, "downloaded_files", outcome->downloaded_count);
+    (void)cJSON_AddNumberToObject(json, "new_files", outcome->new_count);
     (void)cJSON_AddNumberToObject(json, "seconds", outcome->seconds);
     (void)cJSON_AddNumberToObject(json, "gb_per_s", per_second(snapshot, outcome) / 1e9);
     (void)cJSON_AddItemToArray(request->json, json);
@@ -62,10 +62,9 @@ static void report_text(const struct wload_snapshot *snapshot, const struct outc
     char speed[TEXT_SIZE_BYTES];
 
     text_put_escaped(stdout, snapshot->path);
-    (void)printf("\n  %" PRIu32 " files, %s; downloaded %" PRIu32 ", %s in %.3f s",
-                 snapshot->file_count, text_size(snapshot->total_bytes, total),
-                 outcome->downloaded_count, text_size(snapshot->received_bytes, received),
-                 outcome->seconds);
+    (void)printf("\n  %" PRIu32 " files, %s; %" PRIu32 " new, %s received in %.3f s",
+                 snapshot->file_count, text_size(snapshot->total_bytes, total), outcome->new_count,
+                 text_size(snapshot->received_bytes, received), outcome->seconds);
     if (snapshot->received_bytes > 0) {
         (void)printf(", %s", text_speed(per_second(snapshot, outcome), speed));
     }
@@ -88,7 +87,7 @@ static int fetch(const struct request *request, const char *spec, struct wload_s
                  int64_t begin_ns)
 {
     struct wload_fetch_options options = request->fetch;
-    struct outcome outcome = {.downloaded_count = count_left(snapshot, options.is_forced != 0)};
+    struct outcome outcome = {.new_count = count_left(snapshot, options.is_forced != 0)};
     struct progress progress;
     struct wload_error err;
     int rc;

@@ -282,7 +282,7 @@ def clients_download(client, url, work, revisions):
     # What is there already wload takes as it is, and brings the rest.
     before = identities(other.cache)
     report, = json.loads(run_wload(other, "fetch", "--json", f"hf://{REPO}"))["snapshots"]
-    expect(report["downloaded_files"] == len(revisions["main"]) - len(files), f"{report}")
+    expect(report["new_files"] == len(revisions["main"]) - len(files), f"{report}")
     expect(before.items() <= identities(other.cache).items(), "wload fetched a file again")
     client_finds(client, other, {"main": revisions["main"]})
 
@@ -372,7 +372,7 @@ def local_directories(clients, url, work, revisions):
                 "filename": "config.json"}]])
             report, = json.loads(run_wload(place, "fetch", "--json", "--local-dir", root,
                                            f"hf://{REPO}"))["snapshots"]
-            expect(report["received_bytes"] == 0 and report["downloaded_files"] == 0,
+            expect(report["received_bytes"] == 0 and report["new_files"] == 0,
                    f"wload, after {maker}: {report}")
             expect(identities(root) == before, f"{root}: a file was brought again")
             same(root, files, "everybody")

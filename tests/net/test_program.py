@@ -93,13 +93,14 @@ def a_fetch_and_another(stack):
     run = Run(stack)
     size = run.repo.size() / 2**20
     same(run.wload("fetch", SPEC), re.escape(str(run.snapshot)),
-         rf"  5 files, {size:.2f} MiB; downloaded 5, {size:.2f} MiB in [0-9.]+ s, [0-9.]+ [GM]B/s")
+         rf"  5 files, {size:.2f} MiB; 5 new, {size:.2f} MiB received in [0-9.]+ s, "
+         r"[0-9.]+ [GM]B/s")
     for name, file in run.repo.files.items():
         assert (run.snapshot / name).read_bytes() == file.data
     same(run.wload("download", f"hf://{SPEC}@main"), re.escape(str(run.snapshot)),
-         r"  5 files, .+; downloaded 0, 0 B in [0-9.]+ s")
+         r"  5 files, .+; 0 new, 0 B received in [0-9.]+ s")
     [again] = run.json("fetch", "--force", "--max-workers", "2", SPEC)["snapshots"]
-    assert again["downloaded_files"] == 5 and again["received_bytes"] == run.repo.size(), again
+    assert again["new_files"] == 5 and again["received_bytes"] == run.repo.size(), again
 
 
 @flow
@@ -111,7 +112,7 @@ def what_a_fetch_reports(stack):
     assert told == {
         "spec": f"hf://models/{SPEC}", "repo": SPEC, "kind": "model", "revision": "main",
         "commit": run.repo.commit, "path": str(run.snapshot), "origin": "hub", "note": "",
-        "files": 2, "total_bytes": 11, "received_bytes": 11, "downloaded_files": 2}, told
+        "files": 2, "total_bytes": 11, "received_bytes": 11, "new_files": 2}, told
 
 
 @flow
@@ -209,7 +210,7 @@ def a_plain_directory(stack):
     run.wload("verify", SPEC, "--local-dir", str(place), "--quarantine", code=1)
     assert not (place / "model.safetensors").exists()
     [told] = run.json("fetch", SPEC, "--local-dir", str(place))["snapshots"]
-    assert told["downloaded_files"] == 1
+    assert told["new_files"] == 1
 
 
 # ---- resolve ----------------------------------------------------------------
@@ -265,7 +266,7 @@ def verifying(stack):
     assert len(run.requests()) == before, "verify asked the hub"
 
     run.wload("resolve", SPEC, code=1, err=".*2 of 3 files.*")
-    assert run.json("fetch", SPEC)["snapshots"][0]["downloaded_files"] == 2
+    assert run.json("fetch", SPEC)["snapshots"][0]["new_files"] == 2
     same(run.wload("verify", SPEC), f"{good}: no bad ones")
 
 
