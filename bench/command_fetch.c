@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct request {
     struct wload_fetch_options fetch;
     cJSON *json; /* the array of snapshots; NULL: for people */
     bool is_dry;
+    bool is_verbose;
 };
 
 struct outcome {
@@ -55,21 +57,34 @@ static void report_json(const struct request *request, const char *spec,
     (void)cJSON_AddItemToArray(request->json, json);
 }
 
-static void report_text(const struct wload_snapshot *snapshot, const struct outcome *outcome)
+/* For people: "org/model: 4 files, 1.00 GiB; 2 new, 512.00 MiB received in 1.024 s, 524.3 MB/s". */
+static void put_summary(const char *spec, const struct wload_snapshot *snapshot,
+                        const struct outcome *outcome)
 {
     char total[TEXT_SIZE_BYTES];
     char received[TEXT_SIZE_BYTES];
     char speed[TEXT_SIZE_BYTES];
 
-    text_put_escaped(stdout, snapshot->path);
-    (void)printf("\n  %" PRIu32 " files, %s; %" PRIu32 " new, %s received in %.3f s",
-                 snapshot->file_count, text_size(snapshot->total_bytes, total), outcome->new_count,
-                 text_size(snapshot->received_bytes, received), outcome->seconds);
+    text_put_escaped(stderr, spec);
+    (void)fprintf(stderr, ": %" PRIu32 " files, %s; %" PRIu32 " new, %s received in %.3f s",
+                  snapshot->file_count, text_size(snapshot->total_bytes, total), outcome->new_count,
+                  text_size(snapshot->received_bytes, received), outcome->seconds);
     if (snapshot->received_bytes > 0) {
-        (void)printf(", %s", text_speed(per_second(snapshot, outcome), speed));
+        (void)fprintf(stderr, ", %s", text_speed(per_second(snapshot, outcome), speed));
     }
+    (void)fputc('\n', stderr);
+}
+
+/* The path alone: $(wload fetch org/name) is where the model is. */
+static void report_text(const struct request *request, const char *spec,
+                        const struct wload_snapshot *snapshot, const struct outcome *outcome)
+{
+    text_put_escaped(stdout, snapshot->path);
     (void)fputc('\n', stdout);
     (void)fflush(stdout);
+    if (request->is_verbose || isatty(STDERR_FILENO) == 1) {
+        put_summary(spec, snapshot, outcome);
+    }
 }
 
 static uint32_t count_left(const struct wload_snapshot *snapshot, bool is_forced)
@@ -106,7 +121,7 @@ static int fetch(const struct request *request, const char *spec, struct wload_s
     } else if (request->json) {
         report_json(request, spec, snapshot, &outcome);
     } else {
-        report_text(snapshot, &outcome);
+        report_text(request, spec, snapshot, &outcome);
     }
     interrupt_end();
     return rc;
@@ -230,6 +245,7 @@ static int run(int argc, const char **argv)
     }
     if (rc == COMMAND_DONE) {
         request.is_dry = is_dry != 0;
+        request.is_verbose = verbosity > 0;
         request.fetch.is_forced = is_forced != 0;
         request.context = options_context(verbosity, 0);
         rc = request.context ? fetch_all(&request, &options, is_json != 0) : COMMAND_FAILED;

@@ -73,6 +73,22 @@ class Run:
         return self.server.log.requests(**match)
 
 
+def on_terminal(run, *arguments):
+    """What a program says whose standard output goes elsewhere: there, and on the terminal."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([harness.WLOAD, *arguments], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=slave, env=run.environment()) as process:
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while part := os.read(master, 4096):
+                said += part
+        out = process.stdout.read()
+    os.close(master)
+    assert process.returncode == 0, said
+    return out.decode(), said.decode()
+
+
 def same(text, *patterns):
     lines = text.splitlines()
     assert len(lines) == len(patterns), f"{len(lines)} lines, not {len(patterns)}: {text}"
@@ -92,13 +108,14 @@ def damage(path):
 def a_fetch_and_another(stack):
     run = Run(stack)
     size = run.repo.size() / 2**20
-    same(run.wload("fetch", SPEC), re.escape(str(run.snapshot)),
-         rf"  5 files, {size:.2f} MiB; 5 new, {size:.2f} MiB received in [0-9.]+ s, "
+    path, said = on_terminal(run, "fetch", SPEC)
+    same(path, re.escape(str(run.snapshot)))
+    same(said.rsplit("\033[K", 1)[-1],
+         rf"{SPEC}: 5 files, {size:.2f} MiB; 5 new, {size:.2f} MiB received in [0-9.]+ s, "
          r"[0-9.]+ [GM]B/s")
     for name, file in run.repo.files.items():
         assert (run.snapshot / name).read_bytes() == file.data
-    same(run.wload("download", f"hf://{SPEC}@main"), re.escape(str(run.snapshot)),
-         r"  5 files, .+; 0 new, 0 B received in [0-9.]+ s")
+    same(run.wload("download", f"hf://{SPEC}@main"), re.escape(str(run.snapshot)))
     [again] = run.json("fetch", "--force", "--max-workers", "2", SPEC)["snapshots"]
     assert again["new_files"] == 5 and again["received_bytes"] == run.repo.size(), again
 
@@ -186,7 +203,7 @@ def a_hub_that_is_away(stack):
     run.wload("fetch", SPEC)
     away = {"HF_ENDPOINT": "http://127.0.0.1:1", "WLOAD_RETRY_MS": "1"}
     out = run.wload("fetch", SPEC, err="warning: the hub could not be asked: .+", **away)
-    assert out.startswith(f"{run.snapshot}\n")
+    assert out == f"{run.snapshot}\n"
     told = run.json("fetch", SPEC, err="warning: .+", **away)
     assert told["snapshots"][0]["note"].startswith("the hub could not be asked")
     run.wload("fetch", "org/none", code=1, err=".+", **away)
@@ -200,7 +217,7 @@ def a_hub_that_is_away(stack):
 def a_plain_directory(stack):
     run = Run(stack)
     place = run.home / "plain"
-    same(run.wload("fetch", SPEC, "--local-dir", str(place)), re.escape(str(place)), "  5 files.+")
+    same(run.wload("fetch", SPEC, "--local-dir", str(place)), re.escape(str(place)))
     assert (place / "onnx/model.onnx").read_bytes() == CONTENTS["onnx/model.onnx"]
     assert not (place / "config.json").is_symlink() and not run.snapshot.exists()
     same(run.wload("resolve", SPEC, "--local-dir", str(place)), re.escape(str(place)))
@@ -356,19 +373,10 @@ def ctrl_c_in_a_fetch(stack):
 def the_line_on_a_terminal(stack):
     contents = {"config.json": b"{}", "model.safetensors": harness.weights(LARGE_BYTES)}
     run = Run(stack, contents, rate=16 << 20)
-    master, slave = pty.openpty()
-    with subprocess.Popen([harness.WLOAD, "fetch", "--json", SPEC], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=slave, env=run.environment()) as process:
-        os.close(slave)
-        said = b""
-        with contextlib.suppress(OSError):  # the end of a terminal
-            while part := os.read(master, 4096):
-                said += part
-        [told] = json.loads(process.stdout.read())["snapshots"]
-    os.close(master)
-    assert process.returncode == 0
-    assert said.startswith(b"\r") and said.endswith(b"\r\033[K"), said[-80:]
-    lines = said.decode().split("\r")[1:-1]
+    out, said = on_terminal(run, "fetch", "--json", SPEC)
+    [told] = json.loads(out)["snapshots"]
+    assert said.startswith("\r") and said.endswith("\r\033[K"), said[-80:]
+    lines = said.split("\r")[1:-1]
     for line in lines:
         assert re.fullmatch(r" *[0-9]+%  [0-9.]+ [KMG]?i?B of 24\.00 MiB  [0-9.]+ [GM]B/s  "
                             r"(-:--|[0-9]+:[0-9]{2}) left  [0-2] of 2 files\x1b\[K", line), line
