@@ -114,6 +114,10 @@ static int run_bench(struct bench_settings *settings, const struct words *words)
     struct wload_error err = {0};
     int rc;
 
+    if (words->json && strcmp(words->json, "-") != 0 &&
+        text_check_file(words->json) != COMMAND_DONE) {
+        return COMMAND_FAILED;
+    }
     settings->context = options_context(words->verbosity, 0);
     if (!settings->context) {
         return COMMAND_FAILED;

@@ -126,6 +126,9 @@ static int load(struct load_request *request, int verbosity)
     struct wload_error err = {0};
     int rc = COMMAND_FAILED;
 
+    if (request->trace_path && text_check_file(request->trace_path) != COMMAND_DONE) {
+        return COMMAND_FAILED;
+    }
     request->context = options_context(verbosity, request->trace_path ? TRACE_EVENTS : 0);
     if (!request->context) {
         return COMMAND_FAILED;

@@ -6,8 +6,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
+#include "base/err.h"
 #include "base/str.h"
 #include "bench/command.h"
 
@@ -145,6 +148,42 @@ int text_put_json(cJSON *json)
     (void)puts(text);
     cJSON_free(text);
     return text_finish();
+}
+
+/* Why no file of that name can be made: 0 or an errno. */
+static int refusal_above(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int bytes = slash ? (int)(slash - path) + 1 : 0;
+    char *folder;
+    int rc;
+
+    if (asprintf(&folder, "%.*s.", bytes, path) < 0) {
+        return ENOMEM;
+    }
+    rc = access(folder, W_OK | X_OK) < 0 ? errno : 0;
+    free(folder);
+    return rc;
+}
+
+int text_check_file(const char *path)
+{
+    struct wload_error err;
+    struct stat status;
+    int rc = 0;
+
+    if (stat(path, &status) < 0) {
+        rc = errno == ENOENT ? refusal_above(path) : errno;
+    } else if (S_ISDIR(status.st_mode)) {
+        rc = EISDIR;
+    } else if (access(path, W_OK) < 0) {
+        rc = errno;
+    }
+    if (rc == 0) {
+        return COMMAND_DONE;
+    }
+    (void)wl_err_sys(&err, rc, "cannot write '%s'", path);
+    return text_fail(&err);
 }
 
 int text_finish(void)

@@ -28,6 +28,9 @@ __attribute__((format(printf, 1, 2))) int text_fail_plainly(const char *fmt, ...
 void text_add_string(cJSON *object, const char *name, const char *text);
 /* Print `json` and free it.  Returns COMMAND_DONE, or COMMAND_FAILED if stdout cannot take it. */
 int text_put_json(cJSON *json);
+/* Before the work that it is to report: can `path` be written to?  Nothing there is changed.
+ * Returns COMMAND_DONE, or COMMAND_FAILED after one line on stderr. */
+int text_check_file(const char *path);
 /* Flush stdout and say whether all was written: the last line of every command. */
 int text_finish(void);
 

@@ -107,6 +107,9 @@ judge device.json 'rows["device warm"] in measured and rows["device warm"]["roof
     'report["machine"]["device_kind"] == "cuda"'
 
 fails 1 "$WLOAD" bench nowhere
+# Before anything is measured or a model looked for.
+fails 1 "$WLOAD" bench nowhere --json no/such/folder.json
+grep -Fq "cannot write 'no/such/folder.json'" err
 fails 2 "$WLOAD" bench model --runs 0
 fails 2 "$WLOAD" bench model --only 'no such row' --runs 1
 fails 2 "$WLOAD" bench model --chunk 100000

@@ -105,10 +105,23 @@ cp -r model "$(printf 'mod\377el')"
 "$WLOAD" load "$(printf 'mod\377el')" --device host --json >report.json
 judge 'r["spec"] == "mod\\xFFel"'
 
-# A trace that cannot be written, and a report that nobody reads.
-! "$WLOAD" load model --device host --json --trace nowhere/trace.json >out 2>err ||
-    fail "a trace went nowhere"
-[[ ! -s out && $(wc -l <err) = 1 ]] || fail "no trace: $(cat out err)"
+# A trace that cannot be written is noticed before anything else; one that can be is left alone by a
+# load that fails.
+mkdir folder
+for trace in nowhere/trace.json folder err/trace.json; do
+    ! "$WLOAD" load no-such-model --trace $trace >out 2>err || fail "a trace went to $trace"
+    [[ ! -s out && $(cat err) = "wload: cannot write '$trace': "* ]] ||
+        fail "$trace: $(cat out err)"
+done
+cp trace.json old.json
+for trace in old.json new.json; do
+    ! "$WLOAD" load no-such-model --trace $trace 2>err || fail "loaded nothing"
+    grep -q no-such-model err || fail "no model, a trace to $trace: $(cat err)"
+done
+cmp trace.json old.json
+[ ! -e new.json ] || fail "a load that failed left an empty trace"
+
+# A report that nobody reads.
 got=0
 "$WLOAD" load model --device host --json >&- 2>err || got=$?
 [[ $got = 1 && $(wc -l <err) = 1 ]] || fail "no standard output: exit $got: $(cat err)"
