@@ -27,9 +27,6 @@ static bool is_broken(const struct probe_findings *findings)
 
 static void probe_paths(struct probe_findings *findings, const struct options *options)
 {
-    const char *home = getenv("HOME");
-    char cache[4096];
-
     for (size_t i = 0; i < options->operand_count; i++) {
         probe_path(findings, options->operands[i]);
     }
@@ -39,10 +36,6 @@ static void probe_paths(struct probe_findings *findings, const struct options *o
     probe_path(findings, ".");
     if (access("/dev/shm", R_OK) == 0) {
         probe_path(findings, "/dev/shm");
-    }
-    (void)snprintf(cache, sizeof(cache), "%s/.cache", home ? home : "");
-    if (home && access(cache, R_OK) == 0) {
-        probe_path(findings, cache);
     }
 }
 
@@ -123,6 +116,7 @@ static int examine(const struct options *options, bool is_json)
     }
     probe_uring(findings);
     probe_paths(findings, options);
+    probe_cache(findings);
     probe_machine(findings);
     probe_libcurl(findings);
     probe_microhttpd(findings);

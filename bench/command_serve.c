@@ -8,12 +8,12 @@
 
 #include "base/base.h"
 #include "base/err.h"
-#include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
 #include "bench/command.h"
 #include "bench/options.h"
 #include "bench/serve.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
 #define HOST           "127.0.0.1"
@@ -31,37 +31,6 @@ struct texts {
     char *max_rate;
     char *latency;
 };
-
-/* ---- Where the environment's cache is -------------------------------------------- */
-
-/* In the order in which every tool of the field looks for it. */
-static const struct {
-    const char *variable;
-    const char *below;
-} cache_variables[] = {
-    {"HF_HUB_CACHE", ""},
-    {"HUGGINGFACE_HUB_CACHE", ""},
-    {"HF_HOME", "/hub"},
-    {"XDG_CACHE_HOME", "/huggingface/hub"},
-};
-
-/* Free with wl_sys->free(); NULL without memory. */
-static char *default_cache(void)
-{
-    char *text = NULL;
-    char *path;
-
-    for (size_t i = 0; i < WL_COUNT_OF(cache_variables) && !text; i++) {
-        const char *value = getenv(cache_variables[i].variable);
-
-        if (value && *value) {
-            text = wl_str_new("%s%s", value, cache_variables[i].below);
-        }
-    }
-    path = wl_path_expand(text ? text : "~/.cache/huggingface/hub");
-    wl_sys->free(text);
-    return path;
-}
 
 /* ---- Places ---------------------------------------------------------------------- */
 
@@ -142,7 +111,7 @@ static int add_operand(struct serve_settings *settings, const char *operand)
 
 static int add_default(struct serve_settings *settings)
 {
-    char *path = default_cache();
+    char *path = snapshot_cache_path();
     int rc = path ? add_place(settings, SERVE_CACHE, path, NULL)
                   : text_fail_plainly("no memory for the path of the cache");
 

@@ -52,6 +52,8 @@ void probe_judge_library(struct probe_finding *finding, const struct wl_library 
 void probe_uring(struct probe_findings *findings);
 /* Reading files at `path`, with and without O_DIRECT. */
 void probe_path(struct probe_findings *findings, const char *path);
+/* The cache of models: can it be written to?  And the same as of a path. */
+void probe_cache(struct probe_findings *findings);
 /* Page cache, huge pages, control group, NUMA, open files. */
 void probe_machine(struct probe_findings *findings);
 /* The library that downloads need, and the one that `wload serve` needs. */

@@ -3,15 +3,47 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "base/err.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "base/sys.h"
 #include "bench/command.h"
 #include "bench/interrupt.h"
 #include "bench/options.h"
 #include "bench/progress.h"
 #include "bench/text.h"
+
+/* Where a cache is, in the order in which every tool of the field looks for it. */
+static const struct {
+    const char *variable;
+    const char *below;
+} cache_variables[] = {
+    {"HF_HUB_CACHE", ""},
+    {"HUGGINGFACE_HUB_CACHE", ""},
+    {"HF_HOME", "/hub"},
+    {"XDG_CACHE_HOME", "/huggingface/hub"},
+};
+
+char *snapshot_cache_path(void)
+{
+    char *text = NULL;
+    char *path;
+
+    for (size_t i = 0; i < WL_COUNT_OF(cache_variables) && !text; i++) {
+        const char *value = getenv(cache_variables[i].variable);
+
+        if (value && *value) {
+            text = wl_str_new("%s%s", value, cache_variables[i].below);
+        }
+    }
+    path = wl_path_expand(text ? text : "~/.cache/huggingface/hub");
+    wl_sys->free(text);
+    return path;
+}
 
 static size_t count_of(char **list)
 {

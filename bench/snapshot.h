@@ -28,6 +28,10 @@ struct snapshot_words {
     int is_offline;
 };
 
+/* The cache that the environment names; begins with '~' if nobody knows a home.  Free with
+ * wl_sys->free(); NULL without memory. */
+char *snapshot_cache_path(void);
+
 /* Rows of a table for options_parse(). */
 #define SNAPSHOT_REVISION(words)                                  \
     {                                                             \

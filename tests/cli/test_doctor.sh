@@ -38,7 +38,7 @@ PYTHON
 judge 'report["works"] is True' \
     '{item["name"] for item in report["probes"]} == {"io_uring", "io_uring_task_run",
       "io_uring_files", "io_uring_buffers", "io_uring_buffers_ring", "memlock", "o_direct",
-      "page_cache", "huge_pages", "cgroup_memory", "numa", "open_files", "libcurl",
+      "cache", "page_cache", "huge_pages", "cgroup_memory", "numa", "open_files", "libcurl",
       "libmicrohttpd", "cuda", "hip", "gpu_kernels"}' \
     'all(item["verdict"] in ("ok", "degraded", "absent") for item in report["probes"])' \
     'all(item["text"] for item in report["probes"])' \
@@ -79,6 +79,22 @@ rc=0
 [[ $rc == 1 ]]
 judge 'report["works"] is False' 'probe("o_direct")["errno"] == "ENOENT"' \
     'probe("o_direct")["verdict"] == "broken"' 'probe("o_direct")["remedy"]'
+
+# The cache is the one that loads use: there, still to be made, or nowhere to be made.
+unset "${!HF_@}" HUGGINGFACE_HUB_CACHE
+mkdir -p xdg/huggingface/hub
+echo "no directory" >plain
+XDG_CACHE_HOME=$work/xdg "$WLOAD" doctor --json >report.json
+judge "probe('cache')['subject'] == '$work/xdg/huggingface/hub'" \
+    'probe("cache")["verdict"] == "ok" and "can be written to" in probe("cache")["text"]' \
+    'probe("o_direct", probe("cache")["subject"])'
+HF_HOME=$work/xdg/a/b "$WLOAD" doctor --json >report.json
+judge "probe('cache', '$work/xdg/a/b/hub')['verdict'] == 'ok'" \
+    "'not there yet, can be made in \'$work/xdg\'' in probe('cache')['text']"
+HF_HUB_CACHE=$work/plain/hub "$WLOAD" doctor --json >report.json
+judge "probe('cache', '$work/plain/hub')['errno'] == 'ENOTDIR'" \
+    'probe("cache")["verdict"] == "degraded"' 'probe("cache")["remedy"]'
+[[ $(ls -A xdg xdg/huggingface/hub) == $'xdg:\nhuggingface\n\nxdg/huggingface/hub:' ]]
 
 # A GPU (its driver's double); a driver that is there and cannot be loaded is broken, not absent.
 LD_LIBRARY_PATH=$WLOAD_DOUBLE WLOAD_DOUBLE_DEVICES=2 "$WLOAD" doctor --json . >report.json
