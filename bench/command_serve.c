@@ -40,7 +40,7 @@ static bool is_model_file(const char *name)
            wl_str_ends(name, ".safetensors") || wl_str_ends(name, ".gguf");
 }
 
-static bool is_model(const char *path)
+bool serve_is_model(const char *path)
 {
     const struct dirent *entry;
     DIR *dir = opendir(path);
@@ -96,7 +96,8 @@ static int add_operand(struct serve_settings *settings, const char *operand)
     int rc;
 
     if (!equals || stat(operand, &status) == 0) {
-        return add_place(settings, is_model(operand) ? SERVE_MODEL : SERVE_MODELS, operand, NULL);
+        return add_place(settings, serve_is_model(operand) ? SERVE_MODEL : SERVE_MODELS, operand,
+                         NULL);
     }
     repo = strndup(operand, (size_t)(equals - operand));
     if (!repo) {

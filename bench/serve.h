@@ -27,7 +27,7 @@
 
 enum serve_layout {
     SERVE_CACHE,  /* the layout of the Hugging Face hub: models--org--name/ */
-    SERVE_MODELS, /* directories org/name/ */
+    SERVE_MODELS, /* directories org/name/, where org/ itself is no model */
     SERVE_MODEL   /* one directory that is a model */
 };
 
@@ -47,6 +47,9 @@ struct serve_settings {
     int64_t latency_ns;        /* before each answer */
     bool is_verbose;
 };
+
+/* Whether a directory is a model, by the names in it: all that lies below it is the model's. */
+bool serve_is_model(const char *path);
 
 /* Serve until SIGINT or SIGTERM.  Returns enum command_exit. */
 int serve_run(const struct serve_settings *settings);
@@ -216,7 +219,7 @@ int serve_catalog_new(const struct serve_place *places, size_t place_count,
                       struct serve_catalog **out, struct wload_error *err);
 void serve_catalog_free(struct serve_catalog *catalog);
 
-/* How many repositories there are now. */
+/* How many repositories there are now.  Places that have none are told on stderr. */
 int serve_catalog_count(const struct serve_catalog *catalog, size_t *count,
                         struct wload_error *err);
 

@@ -41,15 +41,27 @@ static int count_one(void *user, enum wl_hub_kind kind, const char *repo, struct
     return WLOAD_OK;
 }
 
+static void warn_of_empty(const struct serve_place *place)
+{
+    (void)text_fail_plainly("warning: nothing to serve in '%s': %s", place->root,
+                            place->layout == SERVE_CACHE
+                                ? "a cache has its repositories as models--ORG--NAME below it"
+                                : "it is no model, and has none as ORG/NAME below it");
+}
+
 int serve_catalog_count(const struct serve_catalog *catalog, size_t *count, struct wload_error *err)
 {
     size_t sum = 0;
 
     for (size_t i = 0; i < catalog->place_count; i++) {
+        size_t before = sum;
         int rc = serve_place_each(&catalog->places[i], count_one, &sum, err);
 
         if (rc < 0) {
             return rc;
+        }
+        if (sum == before) {
+            warn_of_empty(&catalog->places[i]);
         }
     }
     *count = sum;

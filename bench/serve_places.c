@@ -124,6 +124,17 @@ static int find_in_cache(const struct serve_place *place, const struct serve_que
 
 /* ---- Places ---------------------------------------------------------------------- */
 
+static bool is_in_model(char *directory)
+{
+    char *slash = strrchr(directory, '/');
+    bool is;
+
+    *slash = '\0';
+    is = serve_is_model(directory);
+    *slash = '/';
+    return is;
+}
+
 static int find_plain(const struct serve_place *place, const struct serve_query *query,
                       struct serve_spot *spot, struct wload_error *err)
 {
@@ -143,7 +154,11 @@ static int find_plain(const struct serve_place *place, const struct serve_query 
     if (!spot->directory) {
         return no_memory(err);
     }
-    return is_folder(spot->directory) ? SERVE_FOUND : SERVE_NO_REPO;
+    if (!is_folder(spot->directory) ||
+        (place->layout == SERVE_MODELS && is_in_model(spot->directory))) {
+        return SERVE_NO_REPO;
+    }
+    return SERVE_FOUND;
 }
 
 int serve_place_find(const struct serve_place *place, const struct serve_query *query,
@@ -175,7 +190,7 @@ static int visit_cached(const struct serve_place *place, const char *name, serve
     return rc;
 }
 
-/* Each entry of ROOT/ORG; that it is no directory does not matter. */
+/* Each model in ROOT/ORG; that it is no directory does not matter. */
 static int visit_models_of(const struct serve_place *place, const char *org, serve_repo_visit visit,
                            void *user, struct wload_error *err)
 {
@@ -187,7 +202,7 @@ static int visit_models_of(const struct serve_place *place, const char *org, ser
     if (asprintf(&path, "%s/%s", place->root, org) < 0) {
         return no_memory(err);
     }
-    dir = opendir(path);
+    dir = serve_is_model(path) ? NULL : opendir(path);
     free(path);
     while (dir && rc >= 0 && (entry = readdir(dir)) != NULL) {
         if (asprintf(&path, "%s/%s/%s", place->root, org, entry->d_name) < 0) {

@@ -565,6 +565,23 @@ def check_program(home, cache):
         assert server.count == 2
         for repo in ("me/mine", "local/one"):
             assert server.ask(f"/{repo}/resolve/main/config.json")[2] == SMALL, repo
+    # A pipeline's folders are no models, and what has no models is told.
+    pipeline = put(home / "models" / "acme" / "pipe" / "model_index.json", b"{}").parent
+    put(pipeline / "unet" / "config.json", SMALL)
+    with Server(pipeline.parents[1]) as server:
+        assert server.count == 1
+        assert server.ask("/acme/pipe/resolve/main/unet/config.json")[2] == SMALL
+        server.stop()
+        assert server.said == b"", server.said
+    (home / "empty").mkdir()
+    for arguments, layout in (([pipeline.parent], b"as ORG/NAME"),
+                              (["--cache-dir", home / "empty"], b"models--ORG--NAME")):
+        with Server(*arguments) as server:
+            assert server.count == 0
+            assert server.ask("/api/models/pipe/unet")[0] == 404
+            server.stop()
+            assert f"'{arguments[-1]}'".encode() in server.said, server.said
+            assert layout in server.said and server.said.count(b"\n") == 1, server.said
     with Server("--cache-dir", cache.root, "--host", "0.0.0.0") as server:
         server.stop()
         assert b"--token" in server.said, server.said
