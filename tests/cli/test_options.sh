@@ -3,7 +3,11 @@
 #
 # Goal: sizes, numbers and devices on the command line are read as documented, and nothing else is.
 # Method: a value that is accepted lets the command go on to a model that is not there (exit 1); a
-# refused one is a usage error (exit 2).  The manual names every option of every command.
+# refused one is a usage error (exit 2).
+#
+# Goal: the manual names every option of every command, every key of the JSON that it tells of, and
+# every variable of the environment.
+# Method: take the options from --help, the keys from reports, the variables from the sources.
 set -euo pipefail
 
 if [ -z "${WLOAD:-}" ]; then
@@ -40,15 +44,89 @@ expect 2 --io '' Auto mmap
 expect 1 --reader auto uring pread
 expect 2 --reader '' io_uring
 
-manual=$(sed 's/\\-/-/g' "$WLOAD_SOURCE/docs/wload.1")
-for command in load inspect fetch resolve verify bench compare synth doctor; do
-    options=$("$WLOAD" "$command" --help | grep -o -- '--[a-z-]*' | sort -u)
-    [ "$(wc -w <<<"$options")" -gt 1 ]
-    for option in $options; do
-        [ "$option" = --help ] && continue
-        if ! grep -q -e "$option\b" <<<"$manual"; then
-            echo "the manual does not know $option of $command" >&2
+# ---- The manual ----
+
+# section HEAD: of the manual, from the heading that begins so to the next.
+section() {
+    sed 's/\\-/-/g' "$WLOAD_SOURCE/docs/wload.1" |
+        awk -v head="$1" '/^\.S[HS] / { inside = index($0, head) == 1 } inside'
+}
+
+# names WHERE TEXT WORD...: the text has each of the words.
+names() {
+    local word
+    [ $# -gt 2 ] || { echo "nothing to look for in the manual, $1" >&2 && exit 1; }
+    for word in "${@:3}"; do
+        if ! grep -Eq -e "(^|[^[:alnum:]_-])$word([^[:alnum:]_-]|\$)" <<<"$2"; then
+            echo "the manual, $1, does not name $word" >&2
             exit 1
         fi
     done
+}
+
+for command in load inspect fetch resolve verify serve bench compare synth doctor; do
+    mapfile -t options < <("$WLOAD" "$command" --help |
+        sed -nE 's/^ +(-[a-z])?(, )?(--[a-z-]+).*/\1\n\3/p' | grep -vx -e '' -e -h -e --help)
+    names "$command" "$(section ".SS \"wload $command ")" "${options[@]}"
 done
+names COMMANDS "$(section '.SH COMMANDS')" -h --help
+
+# Not for users: of the double of a driver, and of another tool, which is only warned of.
+mapfile -t variables < <(cd "$WLOAD_SOURCE" && grep -rohE --include='*.c' \
+    '"(AIM|HF|HUGGING[A-Z]*|SSL|TRANSFORMERS|WLOAD|XDG)_[A-Z_]+"' \
+    base bench cache kernels loader | tr -d '"' | sort -u |
+    grep -vx -e WLOAD_HIP_FORCE -e TRANSFORMERS_CACHE)
+names ENVIRONMENT "$(section '.SH ENVIRONMENT')" "${variables[@]}"
+
+# A cache with a model that is whole and one whose content is wrong.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+unset "${!HF_@}" WLOAD_CACHE AIM_CACHE_PATH
+"$WLOAD" synth model --size 256K >/dev/null
+commit=0123456789abcdef0123456789abcdef01234567
+blob=$(printf '%064d' 0)
+for name in good bad; do
+    repo=cache/models--org--$name
+    mkdir -p $repo/{blobs,refs} $repo/snapshots/$commit
+    printf %s $commit >$repo/refs/main
+    cp model/model.safetensors $repo/snapshots/$commit/
+    cp model/model.safetensors "$repo/blobs/$blob"
+done
+ln -s "../../blobs/$blob" cache/models--org--bad/snapshots/$commit/bad.safetensors
+
+# tells HEAD... -- COMMAND...: each key of the JSON that it prints is in these sections.
+tells() {
+    local text=
+    while [ "$1" != -- ]; do
+        text+=$(section "$1")
+        shift
+    done
+    "$WLOAD" "${@:2}" --json >report.json 2>err || [ $? = 1 ]
+    mapfile -t keys < <(python3 - <<'PYTHON'
+import json
+
+
+def keys(value, are_data=False):
+    """All keys but those that are names of dtypes or tensors."""
+    for item in value if isinstance(value, list) else []:
+        yield from keys(item)
+    for key, item in value.items() if isinstance(value, dict) else []:
+        if not are_data:
+            yield key
+        yield from keys(item, key in ("digests", "dtypes"))
+
+
+with open("report.json", encoding="utf-8") as file:
+    print(*sorted(set(keys(json.load(file)))), sep="\n")
+PYTHON
+    )
+    names "the JSON of $2" "$text" "${keys[@]}"
+}
+
+tells '.SH "JSON OF LOAD"' -- load model --device host --digest
+tells '.SS "wload inspect ' -- inspect model
+tells '.SS "wload fetch ' -- fetch --offline --cache-dir cache org/good org/none
+tells '.SS "wload fetch ' -- fetch --offline --cache-dir cache org/good --dry-run
+tells '.SS "wload fetch ' '.SS "wload resolve ' -- resolve --cache-dir cache org/good
+tells '.SS "wload verify ' -- verify --cache-dir cache org/bad
