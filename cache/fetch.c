@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cache/components.h"
+#include "cache/wanted_name.h"
 
 #define PROVERS_MAX  8u
 #define WINDOW_BYTES (256ull << 20)
@@ -403,21 +405,47 @@ void wl_snapshot_note_revision(struct wl_snapshot *snapshot)
     }
 }
 
-static int check_fetchable(const struct wl_snapshot *snapshot, struct wload_error *err)
+static bool is_of_weights(const char *name)
+{
+    return wl_wanted_is_weights(name) || wl_str_ends(name, WL_PIPELINE_FILE);
+}
+
+/* Whether nothing but small files beside the weights is missing. */
+static bool has_all_weights(const struct wl_snapshot *snapshot)
+{
+    bool has_weights = false;
+
+    for (uint32_t i = 0; i < snapshot->shown.file_count; i++) {
+        bool is_weights = is_of_weights(snapshot->files[i].name);
+
+        if (is_weights && !snapshot->files[i].is_present) {
+            return false;
+        }
+        has_weights = has_weights || is_weights;
+    }
+    return has_weights;
+}
+
+static int check_fetchable(const struct wl_snapshot *snapshot, enum wl_fetch_part part,
+                           struct wload_error *err)
 {
     const char *name = snapshot->spec.path;
 
-    if (snapshot->config.is_offline) {
-        return snapshot->shown.origin[0] == '\0'
-                   ? wl_err_set(err, WLOAD_ERR_NOT_FOUND,
-                                "'%s' is not on this machine, and the network is off", name)
-                   : wl_err_set(err, WLOAD_ERR_NOT_FOUND,
-                                "'%s': %u of %u files are not on this machine, as '%s', and the "
-                                "network is off",
-                                name, snapshot->shown.missing_count, snapshot->shown.file_count,
-                                snapshot->files[0].name);
+    if (!snapshot->config.is_offline) {
+        return WLOAD_OK;
     }
-    return WLOAD_OK;
+    if (snapshot->shown.origin[0] == '\0') {
+        return wl_err_set(err, WLOAD_ERR_NOT_FOUND,
+                          "'%s' is not on this machine, and the network is off", name);
+    }
+    return wl_err_set(
+        err, WLOAD_ERR_NOT_FOUND,
+        "'%s': %u of %u files are not on this machine, as '%s', and the network is off%s", name,
+        snapshot->shown.missing_count, snapshot->shown.file_count,
+        wl_snapshot_first_missing(snapshot),
+        part == WL_FETCH_SMALL && has_all_weights(snapshot)
+            ? "; the weights are all here, and can be loaded alone"
+            : "");
 }
 
 int wl_snapshot_fetch(struct wl_snapshot *snapshot, const struct wload_fetch_options *options,
@@ -436,7 +464,7 @@ int wl_snapshot_fetch(struct wl_snapshot *snapshot, const struct wload_fetch_opt
         wl_snapshot_note_revision(snapshot);
         return WLOAD_OK;
     }
-    rc = check_fetchable(snapshot, err);
+    rc = check_fetchable(snapshot, part, err);
     rc = rc < 0 ? rc : init(&fetch, err);
     if (rc < 0) {
         return rc;

@@ -294,7 +294,7 @@ static int try_commit(struct search *search, const char *commit, struct wload_er
     if (rc == WLOAD_OK && snapshot->shown.missing_count > 0) {
         return wl_snapshot_note_place(snapshot, path, err, "%u of %u files are missing, as '%s'",
                                       snapshot->shown.missing_count, snapshot->shown.file_count,
-                                      search->snapshot->files[0].name);
+                                      wl_snapshot_first_missing(snapshot));
     }
     rc = rc < 0 ? rc : wl_snapshot_note_place(snapshot, path, err, "found");
     return rc < 0 ? rc : FOUND;

@@ -192,6 +192,16 @@ int wl_snapshot_refresh(struct wl_snapshot *snapshot, struct wload_error *err)
     return WLOAD_OK;
 }
 
+const char *wl_snapshot_first_missing(const struct wl_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->shown.file_count; i++) {
+        if (!snapshot->files[i].is_present) {
+            return snapshot->files[i].name;
+        }
+    }
+    return "";
+}
+
 /* ---- The snapshot ---------------------------------------------------------------------- */
 
 /* NULL stays NULL; *failed if there was no memory. */

@@ -43,6 +43,9 @@ void wl_snapshot_free(struct wl_snapshot *snapshot);
 /* Look again which of the wanted files are there. */
 int wl_snapshot_refresh(struct wl_snapshot *snapshot, struct wload_error *err);
 
+/* The name of the first wanted file that is not there; "": all are. */
+const char *wl_snapshot_first_missing(const struct wl_snapshot *snapshot);
+
 enum wl_fetch_part {
     WL_FETCH_ALL,
     WL_FETCH_SMALL /* all but weights: those are loaded while they come */

@@ -140,6 +140,22 @@ def offline_and_not_there(stack):
     assert run.server.log.requests() == [] and run.left() == []
 
 
+@flow
+def offline_and_without_small_files(stack):
+    """What is missing is named, and that the weights would do."""
+    run = first.LoadRun(stack, first.SHARDED)
+    loads_alone = "the weights are all here, and can be loaded alone"
+    run.load("--weights-only")
+    run.load(code=1, says=f"2 of 7 files .* as 'config.json', .*; {loads_alone}$",
+             HF_HUB_OFFLINE="1")
+    run.fetch("--offline", first.spec(run.repo), code=1, says="as 'config.json', .* is off$")
+    run.load("--weights-only", HF_HUB_OFFLINE="1")
+    run = first.LoadRun(stack, first.SINGLE)
+    run.fetch(first.spec(run.repo), "--include", "*.json")
+    run.load(code=1, says="1 of 3 files .* as 'model.safetensors', and the network is off$",
+             HF_HUB_OFFLINE="1")
+
+
 # ---- Faults ------------------------------------------------------------------------------------
 
 # Headers are asked for with the first bytes.
