@@ -12,7 +12,7 @@
 #include "base/sys.h"
 #include "cache/components.h"
 #include "cache/hub_api.h"
-#include "cache/wanted.h"
+#include "cache/whole.h"
 
 /* A search: what is wanted, and the line to the hub once there is one. */
 struct search {
@@ -75,11 +75,9 @@ static int mark(struct search *search, bool *is_wanted, struct wload_error *err)
     struct wl_snapshot *snapshot = search->snapshot;
     struct wl_components components = {0};
     bool has_patterns = options->include_count > 0 || options->exclude_count > 0;
-    int rc = WLOAD_OK;
+    bool is_load = options->scope != WLOAD_SCOPE_ALL && !has_patterns;
+    int rc = is_load ? find_components(search, &components, err) : WLOAD_OK;
 
-    if (options->scope != WLOAD_SCOPE_ALL && !has_patterns) {
-        rc = find_components(search, &components, err);
-    }
     if (rc == WLOAD_OK) {
         const struct wl_wanted wanted = {
             .scope = options->scope,
@@ -95,6 +93,12 @@ static int mark(struct search *search, bool *is_wanted, struct wload_error *err)
         };
 
         rc = wl_wanted_mark(&wanted, &snapshot->listing, is_wanted, err);
+        /* A listing that is not complete is of what is here: it says of nothing that it is not. */
+        if (rc >= 0 && is_load && !snapshot->listing.is_complete &&
+            search->repo.kind == WL_HUB_MODEL) {
+            rc = wl_whole_check(&wanted, &snapshot->listing, is_wanted,
+                                snapshot->store.snapshot_path, err);
+        }
     }
     wl_components_clear(&components);
     return rc;
@@ -193,7 +197,7 @@ static int settle_path(struct wl_snapshot *snapshot, struct wload_error *err)
 
 /* ---- Directories that hold the files themselves ------------------------------------------- */
 
-/* A directory is taken as it is, if what is wanted can be told from the names in it. */
+/* A directory is taken as it is, if what is wanted can be told from its names, and is there. */
 static int try_directory(struct search *search, const char *path, struct wload_error *err)
 {
     struct wl_snapshot *snapshot = search->snapshot;

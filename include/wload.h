@@ -179,8 +179,10 @@ WLOAD_API WLOAD_NODISCARD int wload_context_trace(struct wload_context *context,
  *   3. in the Hugging Face cache: $HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub
  *   4. on the hub: $HF_ENDPOINT, by default https://huggingface.co
  *
- * and the first place that has all that is wanted is taken.  The environment
- * variables of the Hugging Face tools mean here what they mean there.
+ * and the first place that has all that is wanted is taken.  A directory cannot
+ * tell what else there should be: for a load it has all if it has weights and what
+ * its own indexes and model_index.json name.  The environment variables of the
+ * Hugging Face tools mean here what they mean there.
  */
 
 enum wload_scope {

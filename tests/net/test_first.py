@@ -156,6 +156,33 @@ def offline_and_without_small_files(stack):
              HF_HUB_OFFLINE="1")
 
 
+@flow
+def a_directory_that_is_not_whole(stack):
+    """It hides neither the hub nor the cache."""
+    run = first.LoadRun(stack, first.SHARDED)
+    place = run.home / "plain" / run.repo.name
+    place.mkdir(parents=True)
+    for name in "config.json", "model.safetensors.index.json":
+        (place / name).write_bytes(run.repo.files[name].data)
+    plain = {"WLOAD_CACHE": str(place.parents[1])}
+    for more in ({}, {"HF_HUB_OFFLINE": "1"}):
+        report = run.load(spec_text=run.repo.name, **plain, **more)
+        assert report["digests"] == first.local_digests(run.repo)
+    assert run.wload("resolve", run.repo.name, **plain).startswith(str(run.cache.resolve()))
+
+
+@flow
+def a_snapshot_that_is_not_whole(stack):
+    """Of a tool that keeps no listing: what is missing is asked for."""
+    run = first.LoadRun(stack, first.SHARDED)
+    run.fetch(first.spec(run.repo), "--include", "*.json")
+    folder = run.cache / f"models--{run.repo.name.replace('/', '--')}"
+    (folder / "trees" / f"{run.repo.commit}.json").unlink()
+    run.wload("resolve", run.repo.name, code=1, says="is not on this machine")
+    assert run.load()["digests"] == first.local_digests(run.repo)
+    run.judge_load()
+
+
 # ---- Faults ------------------------------------------------------------------------------------
 
 # Headers are asked for with the first bytes.

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: a model that is named is taken from the first place that has all of it.
+ * Method: a table of directories, each tried as a plain directory and as a snapshot whose cache
+ * kept no listing, with and without a whole model in the next place.
+ */
+#include "base/base.h"
+#include "faults.h"
+#include "tree.h"
+
+#define COMMIT  "0123456789abcdef0123456789abcdef01234567"
+#define NAME    "org/name"
+#define LOAD    WLOAD_SCOPE_LOAD
+#define WEIGHTS WLOAD_SCOPE_WEIGHTS
+#define ALL     WLOAD_SCOPE_ALL
+#define INDEX   "model.safetensors.index.json"
+#define SHARD_1 "model-00001-of-00002.safetensors"
+#define SHARD_2 "model-00002-of-00002.safetensors"
+
+/* What the files hold that are read; all others are empty. */
+static const struct {
+    const char *name;
+    const char *text;
+} contents[] = {
+    {INDEX, "{\"weight_map\":{\"a\":\"" SHARD_1 "\",\"b\":\"" SHARD_2 "\",\"c\":\"" SHARD_2 "\"}}"},
+    {"odd.safetensors.index.json", "{\"weight_map\":{\"a\":\"x.safetensors\"}}"},
+    {"up.safetensors.index.json", "{\"weight_map\":{\"a\":\"../x.safetensors\"}}"},
+    {"none.safetensors.index.json", "{}"},
+    {"model_index.json", "{\"_class_name\":\"P\",\"unet\":[\"a\",\"B\"],\"vae\":[\"a\",\"B\"],"
+                         "\"guard\":[null,null]}"},
+};
+
+static const char *text_of(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+
+    for (size_t i = 0; i < WL_COUNT_OF(contents); i++) {
+        if (strcmp(contents[i].name, slash ? slash + 1 : name) == 0) {
+            return contents[i].text;
+        }
+    }
+    return "";
+}
+
+static unsigned made;
+
+/* The files, separated by spaces, below `below` in a new folder; its path. */
+static void make(const char *files, const char *below, char path[TREE_PATH_BYTES])
+{
+    char folder[32];
+    char list[1024];
+
+    (void)snprintf(folder, sizeof(folder), "case-%u", made++);
+    (void)snprintf(list, sizeof(list), "%s", files);
+    for (char *save = NULL, *at = strtok_r(list, " ", &save); at; at = strtok_r(NULL, " ", &save)) {
+        char name[512];
+
+        (void)snprintf(name, sizeof(name), "%s/%s/%s", folder, below, at);
+        tree_write_text(name, text_of(at));
+    }
+    (void)snprintf(path, TREE_PATH_BYTES, "%s", tree_path(folder));
+}
+
+/* ---- Places ----------------------------------------------------------------------------- */
+
+struct place {
+    const char *files;
+    enum wload_scope scope;
+    const char *include;   /* NULL: none */
+    const char *subfolder; /* NULL: none */
+    const char *finding;   /* NULL: it is taken; or a part of why not */
+};
+
+static const struct place places[] = {
+    {"config.json model.safetensors", LOAD, NULL, NULL, NULL},
+    {"model.safetensors", WEIGHTS, NULL, NULL, NULL},
+    {"config.json " INDEX " " SHARD_1 " " SHARD_2, LOAD, NULL, NULL, NULL},
+    {"odd.safetensors.index.json x.safetensors", LOAD, NULL, NULL, NULL},
+    {INDEX " model.safetensors", LOAD, NULL, NULL, NULL}, /* an index that nobody needs */
+
+    {"README.md", LOAD, NULL, NULL, "no weights"},
+    {"config.json", LOAD, NULL, NULL, "no weights"},
+    {"config.json", WEIGHTS, NULL, NULL, "no weights"},
+    {"config.json " INDEX, LOAD, NULL, NULL, "'" INDEX "' names '" SHARD_1 "', which is not there"},
+    {INDEX, WEIGHTS, NULL, NULL, "names '" SHARD_1 "'"},
+    {INDEX " " SHARD_1, LOAD, NULL, NULL, "names '" SHARD_2 "'"},
+    {INDEX " other.safetensors", LOAD, NULL, NULL, "names '" SHARD_1 "'"},
+    {"odd.safetensors.index.json y.safetensors", LOAD, NULL, NULL, "names 'x.safetensors'"},
+    {"up.safetensors.index.json", LOAD, NULL, NULL, "names '../x.safetensors'"},
+    {"none.safetensors.index.json y.safetensors", LOAD, NULL, NULL, "weight_map"},
+
+    {"model_index.json unet/model.safetensors vae/" INDEX " vae/" SHARD_1 " vae/" SHARD_2, LOAD,
+     NULL, NULL, NULL},
+    {"model_index.json unet/model.safetensors vae/config.json", LOAD, NULL, NULL, NULL},
+    {"model_index.json", LOAD, NULL, NULL, "'model_index.json' names 'unet', which is not there"},
+    {"model_index.json unet/model.safetensors", LOAD, NULL, NULL, "names 'vae'"},
+    {"model_index.json unet/model.safetensors", WEIGHTS, NULL, NULL, "names 'vae'"},
+    {"model_index.json unet/config.json vae/config.json", LOAD, NULL, NULL, "no weights"},
+    {"model_index.json unet/model.safetensors vae/" INDEX " vae/" SHARD_2, LOAD, NULL, NULL,
+     "'vae/" INDEX "' names '" SHARD_1 "'"},
+
+    {"a/model.safetensors config.json", LOAD, NULL, "a", NULL},
+    {"a/" INDEX " a/" SHARD_1 " " SHARD_2, LOAD, NULL, "a", "'a/" INDEX "' names '" SHARD_2 "'"},
+    {"a/model_index.json a/unet/model.safetensors vae/x", LOAD, NULL, "a", "names 'vae'"},
+    {"config.json a/" INDEX " a/" SHARD_1, LOAD, NULL, "a/" INDEX, "names '" SHARD_2 "'"},
+    {"config.json", LOAD, NULL, "config.json", NULL},
+
+    /* Patterns choose among what is there, and what else there should be nobody can tell. */
+    {"config.json " INDEX, LOAD, "*.json", NULL, NULL},
+    {"config.json", LOAD, "*.safetensors", NULL, "patterns"},
+    {"config.json " INDEX, ALL, NULL, NULL, NULL},
+};
+
+static struct wload_snapshot *locate(const struct place *place, const char *cache)
+{
+    const struct wload_snapshot_options options = {
+        .struct_size = sizeof(options),
+        .subfolder = place->subfolder,
+        .include = &place->include,
+        .include_count = place->include ? 1 : 0,
+        .cache_dir = cache,
+        .scope = place->scope,
+        .network = WLOAD_NETWORK_OFF,
+    };
+    struct wload_snapshot *snapshot;
+    struct wload_error err;
+
+    CHECK_OK(wload_snapshot_open(NULL, NAME, &options, &snapshot, &err), &err);
+    return snapshot;
+}
+
+static void expect(const struct place *place, const char *cache, const char *origin,
+                   const char *folder)
+{
+    struct wload_snapshot *snapshot = locate(place, cache);
+    char findings[2048] = "";
+
+    for (uint32_t i = 0; i < snapshot->place_count; i++) {
+        size_t used = strlen(findings);
+
+        (void)snprintf(findings + used, sizeof(findings) - used, "%s; ",
+                       snapshot->places[i].finding);
+    }
+    if (strcmp(snapshot->origin, origin) != 0 || !strstr(snapshot->path, folder) ||
+        snapshot->missing_count != 0 || (place->finding && !strstr(findings, place->finding))) {
+        (void)fprintf(stderr, "'%s', scope %d: of '%s' at '%s', not of '%s': %s\n", place->files,
+                      (int)place->scope, snapshot->origin, snapshot->path, origin, findings);
+        exit(1);
+    }
+    wload_snapshot_free(snapshot);
+}
+
+/* Of a cache, as of tools that keep no listing. */
+static void make_cache(const char *files, char path[TREE_PATH_BYTES])
+{
+    char name[64];
+
+    make(files, "models--org--name/snapshots/" COMMIT, path);
+    (void)snprintf(name, sizeof(name), "case-%u/models--org--name/refs/main", made - 1);
+    tree_write_text(name, COMMIT);
+}
+
+static void check_places(void)
+{
+    char whole[TREE_PATH_BYTES];
+    char cache[TREE_PATH_BYTES];
+    char root[TREE_PATH_BYTES];
+
+    make_cache("config.json model.safetensors a/model.safetensors a/" INDEX " a/" SHARD_1
+               " a/" SHARD_2,
+               whole);
+    for (size_t i = 0; i < WL_COUNT_OF(places); i++) {
+        const struct place *place = &places[i];
+        bool is_taken = !place->finding;
+
+        make(place->files, NAME, root);
+        CHECK_EQ(setenv("WLOAD_CACHE", root, 1), 0);
+        expect(place, tree_path("nowhere"), is_taken ? "directory" : "", is_taken ? root : "");
+        expect(place, whole, is_taken ? "directory" : "cache", is_taken ? root : whole);
+        CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
+        make_cache(place->files, cache);
+        expect(place, cache, is_taken ? "cache" : "", is_taken ? cache : "");
+    }
+}
+
+/* Whatever fails while a directory is judged: an error, it is passed over, or it is taken, and
+ * never one that is not whole. */
+static void check_faults(void)
+{
+    static const struct place partial = {INDEX " " SHARD_1, LOAD, NULL, NULL, NULL};
+    static const struct place pipeline = {"model_index.json unet/model.safetensors vae/" INDEX
+                                          " vae/" SHARD_1,
+                                          LOAD, NULL, NULL, NULL};
+    const struct place *const rows[] = {&partial, &pipeline};
+
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        struct faults faults = {.fail_at = 1};
+        const struct wload_snapshot_options options = {.struct_size = sizeof(options),
+                                                       .cache_dir = "/nowhere",
+                                                       .scope = rows[i]->scope,
+                                                       .network = WLOAD_NETWORK_OFF};
+        char root[TREE_PATH_BYTES];
+        uint64_t calls;
+
+        make(rows[i]->files, NAME, root);
+        CHECK_EQ(setenv("WLOAD_CACHE", root, 1), 0);
+        do {
+            struct wload_snapshot *snapshot = NULL;
+            struct wload_error err = {0};
+            int rc;
+
+            faults_begin(&faults);
+            rc = wload_snapshot_open(NULL, NAME, &options, &snapshot, &err);
+            CHECK(rc < 0 ? err.code == rc : snapshot->origin[0] == '\0');
+            wload_snapshot_free(snapshot);
+            CHECK_EQ(faults_live_blocks(), 0);
+            calls = faults_end();
+            faults.fail_at++;
+        } while (calls >= faults.fail_at - 1);
+    }
+    CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
+}
+
+int main(void)
+{
+    CHECK_EQ(unsetenv("AIM_CACHE_PATH"), 0);
+    CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
+    check_places();
+    check_faults();
+    return 0;
+}
