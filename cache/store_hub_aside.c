@@ -31,9 +31,7 @@ int wl_store_read_link(const char *path, char target[PATH_MAX])
     return 0;
 }
 
-/* The hash that the link at `path` names by its target: one link only, for a blob may be a link
- * into a store that has names of its own. */
-static bool link_hash(const char *path, char hash[WL_HUB_HASH_BYTES])
+bool wl_store_link_hash(const char *path, char hash[WL_HUB_HASH_BYTES])
 {
     char target[PATH_MAX];
     const char *last;
@@ -60,7 +58,7 @@ bool wl_store_hub_hash(const struct wl_store *store, const char *name, char hash
     if (!path) {
         return false;
     }
-    if (link_hash(path, hash)) {
+    if (wl_store_link_hash(path, hash)) {
         is_known = true;
     } else if (wl_store_read_link(path, target) == -EINVAL &&
                wl_store_hub_listing(store, &listing, NULL) == WLOAD_OK) {
@@ -121,7 +119,7 @@ static int unlink_entry(struct folder **folders, const char *path, const char *n
     if (!entry) {
         return -ENOMEM;
     }
-    if (link_hash(entry, linked)) {
+    if (wl_store_link_hash(entry, linked)) {
         if (strcmp(linked, hash) == 0 && wl_sys->unlinkat(AT_FDCWD, entry, 0) < 0 &&
             errno != ENOENT) {
             rc = -errno;
@@ -195,7 +193,7 @@ static int set_aside(const struct wl_store *store, const char *path, const char 
                      char **moved_to, struct wload_error *err)
 {
     char linked[WL_HUB_HASH_BYTES];
-    bool is_link = link_hash(path, linked);
+    bool is_link = wl_store_link_hash(path, linked);
     char *blobs = wl_str_new("%s/blobs", store->repo_path);
     char *blob = is_link ? wl_store_blob_path(store, linked) : NULL;
     char *moved = NULL;

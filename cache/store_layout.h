@@ -49,6 +49,10 @@ void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *
 int wl_store_move_aside(const char *path, const char *folder, const char *stem, char **moved_to,
                         struct wload_error *err);
 
+/* The hash that the link at `path` names by its target: one link only, for a blob may be a link
+ * into a store that has names of its own.  False: it is no such link. */
+bool wl_store_link_hash(const char *path, char hash[WL_HUB_HASH_BYTES]);
+
 /* ---- Within the hub layout ---- */
 
 char *wl_store_blob_path(const struct wl_store *store, const char *hash);

@@ -218,6 +218,17 @@ static int examine(const struct wl_store *store, const struct wl_listing_file *f
     return rc;
 }
 
+/* A link into a cache tells as much as a record: contents there are named by their hashes. */
+static bool is_linked(const struct wl_store *store, const struct wl_listing_file *file)
+{
+    char *path = wl_store_file_path(store, file->name);
+    char hash[WL_HUB_HASH_BYTES];
+    bool is_right = path && wl_store_link_hash(path, hash) && strcmp(hash, file->hash) == 0;
+
+    wl_sys->free(path);
+    return is_right;
+}
+
 /* Of two commits a file often has the same size: without a hash alone that is enough. */
 static int plain_find(const struct wl_store *store, const struct wl_listing_file *file,
                       struct wload_error *err)
@@ -229,7 +240,8 @@ static int plain_find(const struct wl_store *store, const struct wl_listing_file
     if (rc <= 0 || file->hash[0] == '\0') {
         return rc;
     }
-    return read_record(store, file->name, &record) && is_recorded(&record, file, modified_ns);
+    return (read_record(store, file->name, &record) && is_recorded(&record, file, modified_ns)) ||
+           is_linked(store, file);
 }
 
 static int hash_bytes(int fd, const char *path, struct wl_digest *digest, uint64_t size_bytes,

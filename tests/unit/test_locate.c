@@ -183,6 +183,21 @@ static void check_places(void)
     }
 }
 
+/* A directory of links into a cache has what they lead to. */
+static void check_links(void)
+{
+    static const struct place place = {"model.safetensors", LOAD, NULL, NULL, NULL};
+    char target[TREE_PATH_BYTES];
+
+    (void)snprintf(target, sizeof(target), "%s", tree_path("blobs/" COMMIT));
+    tree_write_text("blobs/" COMMIT, "content");
+    tree_make_folders("linked/" NAME "/model.safetensors");
+    CHECK_EQ(symlink(target, tree_path("linked/" NAME "/model.safetensors")), 0);
+    CHECK_EQ(setenv("WLOAD_CACHE", tree_path("linked"), 1), 0);
+    expect(&place, tree_path("nowhere"), "directory", "linked/" NAME);
+    CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
+}
+
 /* Whatever fails while a directory is judged: an error, it is passed over, or it is taken, and
  * never one that is not whole. */
 static void check_faults(void)
@@ -226,6 +241,7 @@ int main(void)
     CHECK_EQ(unsetenv("AIM_CACHE_PATH"), 0);
     CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
     check_places();
+    check_links();
     check_faults();
     return 0;
 }
