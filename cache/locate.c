@@ -2,7 +2,6 @@
 #include "cache/locate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -165,34 +164,25 @@ out_free:
 
 /* ---- A path ------------------------------------------------------------------------------ */
 
-static bool exists(const char *path)
+static int settle_path(struct wl_snapshot *snapshot, const struct wload_snapshot_options *options,
+                       struct wload_error *err)
 {
-    struct statx status;
-
-    return wl_sys->statx(AT_FDCWD, path, 0, STATX_TYPE, &status) == 0;
-}
-
-bool wl_locate_is_name(const struct wl_spec *spec)
-{
-    return strcmp(spec->scheme, "hf") == 0 ||
-           (strcmp(spec->scheme, "file") == 0 && strchr(spec->path, '/') &&
-            wl_hub_is_repo(spec->path) && !exists(spec->path));
-}
-
-static int settle_path(struct wl_snapshot *snapshot, struct wload_error *err)
-{
-    const char *path = snapshot->spec.path;
+    char *path;
     int rc;
 
     if (strcmp(snapshot->spec.scheme, "file") != 0) {
         return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
                           snapshot->spec.scheme);
     }
-    if (!exists(path)) {
-        return wl_err_sys(err, errno, "cannot open '%s'", path);
+    rc = wl_locate_path(&snapshot->spec, options, &path, err);
+    if (rc < 0) {
+        return rc;
     }
-    rc = wl_snapshot_note_place(snapshot, path, err, "found");
-    return rc < 0 ? rc : wl_snapshot_settle(snapshot, path, "path", err);
+    rc = wl_locate_exists(path) ? wl_snapshot_note_place(snapshot, path, err, "found")
+                                : wl_err_sys(err, errno, "cannot open '%s'", path);
+    rc = rc < 0 ? rc : wl_snapshot_settle(snapshot, snapshot->spec.path, "path", err);
+    wl_sys->free(path);
+    return rc;
 }
 
 /* ---- Directories that hold the files themselves ------------------------------------------- */
@@ -204,7 +194,7 @@ static int try_directory(struct search *search, const char *path, struct wload_e
     struct wload_error why = {0};
     int rc;
 
-    if (!exists(path)) {
+    if (!wl_locate_exists(path)) {
         return wl_snapshot_note_place(snapshot, path, err, "no such directory");
     }
     rc = wl_store_init(&snapshot->store, &wl_store_plain, &snapshot->config, &snapshot->log,
@@ -236,7 +226,7 @@ static int try_plain_root(struct search *search, const char *root, struct wload_
     if (!path) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a path in '%s'", root);
     }
-    rc = wants_default_revision(search) || !exists(path)
+    rc = wants_default_revision(search) || !wl_locate_exists(path)
              ? try_directory(search, path, err)
              : wl_snapshot_note_place(search->snapshot, path, err,
                                       "a plain directory, which has no revision '%s'",
@@ -282,7 +272,7 @@ static int try_commit(struct search *search, const char *commit, struct wload_er
         return rc;
     }
     path = snapshot->store.snapshot_path;
-    if (!exists(path)) {
+    if (!wl_locate_exists(path)) {
         rc = wl_snapshot_note_place(snapshot, path, err, "no such snapshot");
         wl_snapshot_reset(snapshot);
         return rc;
@@ -451,7 +441,7 @@ int wl_locate(struct wl_snapshot *snapshot, const struct wload_snapshot_options 
     int rc;
 
     if (!wl_locate_is_name(&snapshot->spec)) {
-        return settle_path(snapshot, err);
+        return settle_path(snapshot, options, err);
     }
     snapshot->shown.repo = snapshot->spec.path;
     snapshot->shown.kind = wl_hub_kind_name(snapshot->spec.kind);

@@ -5,11 +5,24 @@
 
 #include "cache/snapshot.h"
 
-/* Whether the spec is a name, not a path: "hf://...", or "org/name" where there is no such path. */
-bool wl_locate_is_name(const struct wl_spec *spec);
-
 /* Fill what wl_snapshot_open() has begun. */
 int wl_locate(struct wl_snapshot *snapshot, const struct wload_snapshot_options *options,
               struct wload_error *err);
+
+/* ---- Names and paths: locate_path.c ---- */
+
+/* On failure errno says why. */
+bool wl_locate_exists(const char *path);
+
+/* Whether the spec is a name, not a path: "hf://...", or "org/name" where there is no such path. */
+bool wl_locate_is_name(const struct wl_spec *spec);
+
+/*
+ * The path that a spec of files means, with the subfolder that is asked for: a
+ * new string.  It need not exist.  WLOAD_ERR_INVALID: it does, and what else is
+ * asked for only a model that is named has.
+ */
+int wl_locate_path(const struct wl_spec *spec, const struct wload_snapshot_options *options,
+                   char **out, struct wload_error *err);
 
 #endif /* WL_LOCATE_H */

@@ -28,20 +28,13 @@ static const struct wl_source_ops *find_source(const char *scheme)
     return NULL;
 }
 
-int wl_resolve(const struct wl_log *log, const struct wl_spec *spec,
-               const struct wl_source_options *options, struct wl_manifest *out,
-               struct wload_error *err)
+static int resolve_by(const struct wl_source_ops *source, const struct wl_log *log,
+                      const struct wl_spec *spec, const struct wl_source_options *options,
+                      struct wl_manifest *out, struct wload_error *err)
 {
-    const struct wl_source_ops *source =
-        wl_locate_is_name(spec) ? &wl_source_hub : find_source(spec->scheme);
     struct wl_manifest manifest = {0};
-    int rc;
+    int rc = source->resolve(log, spec, options, &manifest, err);
 
-    if (!source) {
-        return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
-                          spec->scheme);
-    }
-    rc = source->resolve(log, spec, options, &manifest, err);
     if (rc < 0) {
         wl_manifest_clear(&manifest);
         return rc;
@@ -54,6 +47,29 @@ int wl_resolve(const struct wl_log *log, const struct wl_spec *spec,
     }
     *out = manifest;
     return WLOAD_OK;
+}
+
+int wl_resolve(const struct wl_log *log, const struct wl_spec *spec,
+               const struct wl_source_options *options, struct wl_manifest *out,
+               struct wload_error *err)
+{
+    const struct wl_source_ops *source = find_source(spec->scheme);
+    struct wl_spec local = *spec;
+    int rc;
+
+    if (wl_locate_is_name(spec)) {
+        return resolve_by(&wl_source_hub, log, spec, options, out, err);
+    }
+    if (!source) {
+        return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
+                          spec->scheme);
+    }
+    rc = wl_locate_path(spec, options->snapshot, &local.path, err);
+    if (rc == WLOAD_OK) {
+        rc = resolve_by(source, log, &local, options, out, err);
+        wl_sys->free(local.path);
+    }
+    return rc;
 }
 
 /* ---- The manifest ------------------------------------------------------------ */

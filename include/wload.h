@@ -197,6 +197,7 @@ enum wload_network {
     WLOAD_NETWORK_FIRST /* the hub is asked first what the revision is now */
 };
 
+/* Of a path, the subfolder counts; a revision and patterns are WLOAD_ERR_INVALID. */
 struct wload_snapshot_options {
     size_t struct_size;
     const char *revision;       /* branch, tag or commit; NULL: the spec's, or "main" */
@@ -385,8 +386,8 @@ struct wload_model_info {
 struct wload_model_options {
     size_t struct_size;
     const char *variant; /* for example "fp16": the files of that variant; NULL: the plain ones */
-    /* For a model that is named: where to look and how to download what is missing.  The scope
-     * is what a load takes, the variant that above.  NULL: all defaults. */
+    /* Which part, and of a model that is named where to look and how to download what is missing.
+     * The scope is what a load takes, the variant that above.  NULL: all defaults. */
     const struct wload_snapshot_options *snapshot;
     const struct wload_fetch_options *fetch;
 };

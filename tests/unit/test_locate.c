@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a model that is named is taken from the first place that has all of it.
- * Method: a table of directories, each tried as a plain directory and as a snapshot whose cache
- * kept no listing, with and without a whole model in the next place.
+ * Goal: a model that is named is taken from the first place that has all of it, and a
+ * path is what the options make of it.
+ * Method: tables of directories, each tried as a plain directory and as a snapshot whose cache
+ * kept no listing, with and without a whole model in the next place; specs with the options that
+ * they take and those that they do not.
  */
 #include "base/base.h"
 #include "faults.h"
@@ -236,6 +238,84 @@ static void check_faults(void)
     CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
 }
 
+/* ---- Paths ------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *spec;
+    const char *revision;
+    const char *subfolder;
+    const char *include;
+    const char *found; /* what is opened, or a part of the message */
+    int code;
+} paths[] = {
+    {"here/pipe", NULL, NULL, NULL, "here/pipe", 0},
+    {"here/pipe", NULL, "vae", NULL, "here/pipe/vae", 0},
+    {"./here/pipe", NULL, "vae//", NULL, "./here/pipe/vae", 0},
+    {"here/pipe", NULL, "vae/x.safetensors", NULL, "here/pipe/vae/x.safetensors", 0},
+    {"here/pipe", NULL, "unet", NULL, "cannot open 'here/pipe/unet'", WLOAD_ERR_NOT_FOUND},
+    {"here/pipe", NULL, "../pipe", NULL, "'../pipe' cannot be a folder", WLOAD_ERR_INVALID},
+    {"here/pipe", NULL, "/", NULL, "cannot be a folder", WLOAD_ERR_INVALID},
+    {"here/pipe", "v1", NULL, NULL,
+     "'here/pipe' is a path here, which has no revisions: a model that is named is hf://here/pipe",
+     WLOAD_ERR_INVALID},
+    {"./here/pipe", "main", "vae", NULL, "has no revisions: a model that is named is hf://org/name",
+     WLOAD_ERR_INVALID},
+    {"here/pipe", NULL, NULL, "*.json", "takes no patterns", WLOAD_ERR_INVALID},
+
+};
+
+static void check_path(size_t number, const char *what, int rc, const char *found,
+                       const struct wload_error *err)
+{
+    if (rc != paths[number].code || (rc == WLOAD_OK ? strcmp(found, paths[number].found) != 0
+                                                    : !strstr(err->message, paths[number].found))) {
+        (void)fprintf(stderr, "'%s' to %s: %d '%s', not %d '%s'\n", paths[number].spec, what, rc,
+                      rc == WLOAD_OK ? found : err->message, paths[number].code,
+                      paths[number].found);
+        exit(1);
+    }
+}
+
+/* A snapshot and a model say the same of each. */
+static void check_paths(void)
+{
+    tree_write_tensors("here/pipe/x.safetensors", "a b");
+    tree_write_tensors("here/pipe/vae/x.safetensors", "c");
+    CHECK_EQ(chdir(sample_dir()), 0);
+    for (size_t i = 0; i < WL_COUNT_OF(paths); i++) {
+        const struct wload_snapshot_options options = {
+            .struct_size = sizeof(options),
+            .revision = paths[i].revision,
+            .subfolder = paths[i].subfolder,
+            .include = &paths[i].include,
+            .include_count = paths[i].include ? 1 : 0,
+            .network = WLOAD_NETWORK_OFF,
+        };
+        const struct wload_model_options model_options = {.struct_size = sizeof(model_options),
+                                                          .snapshot = &options};
+        struct wload_snapshot *snapshot = NULL;
+        struct wload_model *model = NULL;
+        char folder[TREE_PATH_BYTES] = "";
+        struct wload_error err;
+        int rc = wload_snapshot_open(NULL, paths[i].spec, &options, &snapshot, &err);
+
+        if (rc == WLOAD_OK) {
+            (void)snprintf(folder, sizeof(folder), "%s", snapshot->path);
+        }
+        check_path(i, "look for", rc, folder, &err);
+        wload_snapshot_free(snapshot);
+        rc = wload_model_open(NULL, paths[i].spec, &model_options, &model, &err);
+        if (rc == WLOAD_OK) {
+            (void)snprintf(folder, sizeof(folder), "%s", wload_model_file(model, 0)->path);
+            if (!strstr(paths[i].found, ".safetensors")) {
+                *strrchr(folder, '/') = '\0';
+            }
+        }
+        check_path(i, "open", rc, folder, &err);
+        wload_model_free(model);
+    }
+}
+
 int main(void)
 {
     CHECK_EQ(unsetenv("AIM_CACHE_PATH"), 0);
@@ -243,5 +323,6 @@ int main(void)
     check_places();
     check_links();
     check_faults();
+    check_paths();
     return 0;
 }

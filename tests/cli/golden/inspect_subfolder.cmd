@@ -1,0 +1,1 @@
+wload inspect --subfolder vae --tensor 'quant_conv*' pipeline

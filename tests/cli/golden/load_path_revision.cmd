@@ -1,0 +1,1 @@
+mkdir -p acme && ln -sfn ../pipeline acme/pipe && wload load acme/pipe --revision nosuch

@@ -1,0 +1,1 @@
+wload resolve ./pipeline --subfolder nosuch

@@ -1,0 +1,1 @@
+wload resolve ./llama --include '*.json'
