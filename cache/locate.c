@@ -171,15 +171,14 @@ static int settle_path(struct wl_snapshot *snapshot, const struct wload_snapshot
     int rc;
 
     if (strcmp(snapshot->spec.scheme, "file") != 0) {
-        return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
-                          snapshot->spec.scheme);
+        return wl_locate_no_source(&snapshot->spec, err);
     }
     rc = wl_locate_path(&snapshot->spec, options, &path, err);
     if (rc < 0) {
         return rc;
     }
     rc = wl_locate_exists(path) ? wl_snapshot_note_place(snapshot, path, err, "found")
-                                : wl_err_sys(err, errno, "cannot open '%s'", path);
+                                : wl_locate_no_path(path, errno, err);
     rc = rc < 0 ? rc : wl_snapshot_settle(snapshot, snapshot->spec.path, "path", err);
     wl_sys->free(path);
     return rc;

@@ -25,4 +25,9 @@ bool wl_locate_is_name(const struct wl_spec *spec);
 int wl_locate_path(const struct wl_spec *spec, const struct wload_snapshot_options *options,
                    char **out, struct wload_error *err);
 
+/* Refuse a path that cannot be opened; a spec whose scheme nobody knows.  Both say what a name
+ * looks like where one may have been meant. */
+int wl_locate_no_path(const char *path, int sys_errno, struct wload_error *err);
+int wl_locate_no_source(const struct wl_spec *spec, struct wload_error *err);
+
 #endif /* WL_LOCATE_H */

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Specs that are no names: paths, and what may be asked for beside one. */
+/* Specs that are no names: paths, and what looks like neither. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "base/sys.h"
 #include "cache/locate.h"
+
+#define NAME_FORM "hf://org/name[@revision][/folder]"
+
+/* Where a model's page is: its address there is no spec, and tells one. */
+static const char *const hub_pages[] = {"huggingface.co/", "hf.co/"};
 
 bool wl_locate_exists(const char *path)
 {
@@ -66,4 +73,50 @@ int wl_locate_path(const struct wl_spec *spec, const struct wload_snapshot_optio
     }
     *out = path;
     return WLOAD_OK;
+}
+
+/* ---- Neither a path nor a name ------------------------------------------------------------ */
+
+/* Whether somebody may have meant a model: nothing says that it is a path or a file. */
+static bool may_be_meant_as_name(const char *path)
+{
+    return path[0] != '/' && path[0] != '.' && !wl_str_ends(path, ".safetensors") &&
+           !wl_str_ends(path, ".json");
+}
+
+int wl_locate_no_path(const char *path, int sys_errno, struct wload_error *err)
+{
+    bool is_explained = sys_errno == ENOENT && may_be_meant_as_name(path);
+
+    return wl_err_sys(err, sys_errno, "cannot open '%s'%s", path,
+                      is_explained ? " (a model is named org/name or " NAME_FORM ")" : "");
+}
+
+/* The repository that a page is of, "org/name" or "datasets/org/name", to its end; 0: none. */
+static size_t repo_bytes(const char *page)
+{
+    size_t bytes = wl_str_starts(page, "datasets/") ? strlen("datasets/") : 0;
+
+    bytes += strcspn(page + bytes, "/?#");
+    if (page[bytes] == '/') {
+        bytes += 1 + strcspn(page + bytes + 1, "/?#");
+    }
+    return bytes;
+}
+
+int wl_locate_no_source(const struct wl_spec *spec, struct wload_error *err)
+{
+    bool is_web = strcmp(spec->scheme, "https") == 0 || strcmp(spec->scheme, "http") == 0;
+
+    for (size_t i = 0; i < WL_COUNT_OF(hub_pages) && is_web; i++) {
+        const char *page = spec->path + strlen(hub_pages[i]);
+
+        if (wl_str_starts(spec->path, hub_pages[i]) && *page) {
+            return wl_err_set(err, WLOAD_ERR_SPEC,
+                              "'%s://%.200s' is a page of the hub: its spec is hf://%.*s",
+                              spec->scheme, spec->path, (int)repo_bytes(page), page);
+        }
+    }
+    return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build%s", spec->scheme,
+                      is_web ? "; a model on the hub is " NAME_FORM : "");
 }

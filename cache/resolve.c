@@ -61,8 +61,7 @@ int wl_resolve(const struct wl_log *log, const struct wl_spec *spec,
         return resolve_by(&wl_source_hub, log, spec, options, out, err);
     }
     if (!source) {
-        return wl_err_set(err, WLOAD_ERR_SPEC, "no source serves '%s://' in this build",
-                          spec->scheme);
+        return wl_locate_no_source(spec, err);
     }
     rc = wl_locate_path(spec, options->snapshot, &local.path, err);
     if (rc == WLOAD_OK) {

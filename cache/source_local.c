@@ -16,6 +16,7 @@
 #include "base/sys.h"
 #include "cache/components.h"
 #include "cache/listing.h"
+#include "cache/locate.h"
 #include "cache/select.h"
 
 /* What the spec names, and where its files' names are had from. */
@@ -394,7 +395,7 @@ static int local_resolve(const struct wl_log *log, const struct wl_spec *spec,
     if (rc == 0) {
         return sys_errno == ENOTDIR || options->listing
                    ? resolve_file(spec, out, err)
-                   : wl_err_sys(err, sys_errno, "cannot open '%s'", spec->path);
+                   : wl_locate_no_path(spec->path, sys_errno, err);
     }
     if (rc < 0) {
         return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal: a model that is named is taken from the first place that has all of it, and a
- * path is what the options make of it.
+ * Goal: a model that is named is taken from the first place that has all of it, a path is what the
+ * options make of it, and what is neither is refused with what a name looks like.
  * Method: tables of directories, each tried as a plain directory and as a snapshot whose cache
  * kept no listing, with and without a whole model in the next place; specs with the options that
  * they take and those that they do not.
@@ -262,13 +262,41 @@ static const struct {
      WLOAD_ERR_INVALID},
     {"here/pipe", NULL, NULL, "*.json", "takes no patterns", WLOAD_ERR_INVALID},
 
+    {"gpt2", NULL, NULL, NULL, "a model is named org/name or hf://org/name[@revision][/folder]",
+     WLOAD_ERR_NOT_FOUND},
+    {"gpt2", "v1", NULL, NULL, "a model is named org/name", WLOAD_ERR_NOT_FOUND},
+    {"org/name@v1", NULL, NULL, NULL, "a model is named org/name", WLOAD_ERR_NOT_FOUND},
+    {"org/name/vae", NULL, NULL, NULL, "a model is named org/name", WLOAD_ERR_NOT_FOUND},
+    {"./gpt2", NULL, NULL, NULL, "cannot open './gpt2': No such", WLOAD_ERR_NOT_FOUND},
+    {"/gpt2", NULL, NULL, NULL, "cannot open '/gpt2': No such", WLOAD_ERR_NOT_FOUND},
+    {"x.safetensors", NULL, NULL, NULL, "'x.safetensors': No such", WLOAD_ERR_NOT_FOUND},
+
+    {"https://huggingface.co/org/name", NULL, NULL, NULL, "its spec is hf://org/name",
+     WLOAD_ERR_SPEC},
+    {"https://huggingface.co/org/name/tree/main", NULL, NULL, NULL, "its spec is hf://org/name",
+     WLOAD_ERR_SPEC},
+    {"https://hf.co/datasets/org/name?a#b", NULL, NULL, NULL, "its spec is hf://datasets/org/name",
+     WLOAD_ERR_SPEC},
+    {"https://huggingface.co/gpt2", NULL, NULL, NULL, "its spec is hf://gpt2", WLOAD_ERR_SPEC},
+    {"https://huggingface.co/", NULL, NULL, NULL, "is hf://org/name[", WLOAD_ERR_SPEC},
+    {"http://other.org/org/name", NULL, NULL, NULL, "is hf://org/name[", WLOAD_ERR_SPEC},
+    {"s3://bucket/name", NULL, NULL, NULL, "'s3://' in this build", WLOAD_ERR_SPEC},
 };
+
+/* The end of the message, too, where a name that is told is all of it. */
+static bool is_told(const char *message, const char *part)
+{
+    const char *at = strstr(message, part);
+
+    return at && (!strstr(part, "its spec is") || at[strlen(part)] == '\0');
+}
 
 static void check_path(size_t number, const char *what, int rc, const char *found,
                        const struct wload_error *err)
 {
-    if (rc != paths[number].code || (rc == WLOAD_OK ? strcmp(found, paths[number].found) != 0
-                                                    : !strstr(err->message, paths[number].found))) {
+    if (rc != paths[number].code ||
+        (rc == WLOAD_OK ? strcmp(found, paths[number].found) != 0
+                        : !is_told(err->message, paths[number].found))) {
         (void)fprintf(stderr, "'%s' to %s: %d '%s', not %d '%s'\n", paths[number].spec, what, rc,
                       rc == WLOAD_OK ? found : err->message, paths[number].code,
                       paths[number].found);

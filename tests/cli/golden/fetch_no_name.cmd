@@ -1,0 +1,1 @@
+wload fetch acme/small@v1

@@ -1,0 +1,1 @@
+wload fetch https://huggingface.co/acme/small
