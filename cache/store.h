@@ -86,6 +86,9 @@ void wl_store_clear(struct wl_store *store);
 char *wl_store_file_path(const struct wl_store *store, const char *name);
 void wl_store_place_clear(struct wl_partial_place *place);
 
+/* Whether a plain directory keeps records of its files: a fetch has filled it. */
+bool wl_store_is_filled(const char *directory);
+
 /* ---- The hub layout, read ---- */
 
 /* The commit that a revision means in the cache.  0, or WLOAD_ERR_NOT_FOUND. */

@@ -328,6 +328,16 @@ static int plain_adopt(struct wl_store *store, const struct wl_listing_file *fil
     return rc;
 }
 
+bool wl_store_is_filled(const char *directory)
+{
+    char *kept = wl_str_new("%s/" KEPT, directory);
+    struct statx status;
+    bool is_filled = kept && wl_sys->statx(AT_FDCWD, kept, 0, STATX_TYPE, &status) == 0;
+
+    wl_sys->free(kept);
+    return is_filled;
+}
+
 /* ---- Making it so --------------------------------------------------------------- */
 
 static int plain_begin(struct wl_store *store, const struct wl_listing *listing,

@@ -320,22 +320,40 @@ static int run(struct verify *verify, struct wload_error *err)
     return rc < 0 ? rc : judge(verify, err);
 }
 
+/* Whether anything says which hashes the files must have. */
+static int check_known(const struct wl_snapshot *snapshot, bool quarantines,
+                       struct wload_error *err)
+{
+    const char *path = snapshot->shown.path;
+
+    if (snapshot->store.ops || (snapshot->shown.file_count > 0 && !quarantines)) {
+        return WLOAD_OK;
+    }
+    if (snapshot->shown.origin[0] == '\0') {
+        return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' is not on this machine",
+                          snapshot->spec.path);
+    }
+    return wl_store_is_filled(path)
+               ? wl_err_set(err, WLOAD_ERR_UNSUPPORTED,
+                            "'%s' is a path: name the model that was fetched into it, as "
+                            "org/name, and this as its local directory",
+                            path)
+               : wl_err_set(err, WLOAD_ERR_UNSUPPORTED,
+                            "'%s' is a path: nothing says which hashes its files must have; name "
+                            "the model as org/name",
+                            path);
+}
+
 int wl_snapshot_verify(struct wl_snapshot *snapshot, const struct wload_verify_options *options,
                        struct wload_error *err)
 {
     struct verify verify = {.snapshot = snapshot,
                             .options = options,
                             .count = snapshot->shown.file_count};
-    int rc;
+    int rc = check_known(snapshot, options->quarantines != 0, err);
 
-    if (!snapshot->store.ops && (verify.count == 0 || options->quarantines)) {
-        return wl_err_set(err, WLOAD_ERR_UNSUPPORTED,
-                          "'%s' is a path: nothing says which hashes its files must have; name "
-                          "the model as org/name",
-                          snapshot->shown.path);
-    }
-    if (verify.count == 0) {
-        return WLOAD_OK;
+    if (rc < 0 || verify.count == 0) {
+        return rc;
     }
     (void)pthread_mutex_init(&verify.mutex, NULL);
     (void)pthread_cond_init(&verify.ended, NULL);

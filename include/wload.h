@@ -317,6 +317,7 @@ struct wload_verify_options {
 /*
  * Hash every wanted file that is there, several at once, and compare.  Returns
  * the first bad one's status; files not there and hashes not known are no failure.
+ * WLOAD_ERR_NOT_FOUND: the model is nowhere; WLOAD_ERR_UNSUPPORTED: it is a path.
  */
 WLOAD_API WLOAD_NODISCARD int wload_snapshot_verify(struct wload_snapshot *snapshot,
                                                     const struct wload_verify_options *options,

@@ -242,16 +242,36 @@ static void check_unknown(void)
     make_cache();
 }
 
-/* A path has no hashes. */
+/* A path has no hashes; where they are told is said of one that was filled. */
 static void check_path(void)
 {
+    const char *const paths[] = {tree_path("cache"), tree_path("filled")};
     struct wload_snapshot *snapshot;
     struct wload_error err;
 
-    CHECK_OK(wload_snapshot_open(NULL, tree_path("cache"), NULL, &snapshot, &err), &err);
-    CHECK_EQ(verify(snapshot, false, &err), WLOAD_ERR_UNSUPPORTED);
-    CHECK_EQ(told.count, 0);
-    CHECK(strstr(err.message, "org/name") != NULL);
+    tree_write_text("filled/.cache/huggingface/.gitignore", "*");
+    for (size_t i = 0; i < WL_COUNT_OF(paths); i++) {
+        CHECK_OK(wload_snapshot_open(NULL, paths[i], NULL, &snapshot, &err), &err);
+        CHECK_EQ(verify(snapshot, i > 0, &err), WLOAD_ERR_UNSUPPORTED);
+        CHECK_EQ(told.count, 0);
+        CHECK(strstr(err.message, "org/name") != NULL);
+        CHECK((strstr(err.message, "as its local directory") != NULL) == (i > 0));
+        wload_snapshot_free(snapshot);
+    }
+}
+
+static void check_nowhere(void)
+{
+    const struct wload_snapshot_options options = {.struct_size = sizeof(options),
+                                                   .cache_dir = tree_path("none"),
+                                                   .network = WLOAD_NETWORK_OFF};
+    struct wload_snapshot *snapshot;
+    struct wload_error err;
+
+    CHECK_OK(wload_snapshot_open(NULL, "org/name", &options, &snapshot, &err), &err);
+    CHECK_STR(snapshot->origin, "");
+    CHECK_EQ(verify(snapshot, true, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK_STR(err.message, "'org/name' is not on this machine");
     wload_snapshot_free(snapshot);
 }
 
@@ -300,6 +320,7 @@ int main(void)
     check_quarantine();
     check_unknown();
     check_path();
+    check_nowhere();
     check_faults();
     return 0;
 }

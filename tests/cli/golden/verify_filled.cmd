@@ -1,0 +1,1 @@
+mkdir -p filled/.cache/huggingface && wload verify filled
