@@ -100,6 +100,44 @@ int wl_store_no_memory(const struct wl_store *store, struct wload_error *err)
     return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a path in '%s'", store->root);
 }
 
+/* Bytes of the path up to and with the first part of it that is no folder. */
+static int obstacle_bytes(const char *path)
+{
+    size_t bytes = 0;
+    bool is_folder = true;
+
+    while (is_folder && path[bytes]) {
+        struct statx status;
+        char *part;
+
+        bytes += strspn(path + bytes, "/");
+        bytes += strcspn(path + bytes, "/");
+        part = wl_str_new("%.*s", (int)bytes, path);
+        is_folder = part && wl_sys->statx(AT_FDCWD, part, 0, STATX_TYPE, &status) == 0 &&
+                    S_ISDIR(status.stx_mode);
+        wl_sys->free(part);
+    }
+    return (int)bytes;
+}
+
+int wl_store_make_folders(const char *path, struct wload_error *err)
+{
+    int rc = wl_file_make_folders(path);
+
+    if (rc == 0) {
+        return WLOAD_OK;
+    }
+    rc = wl_err_sys(err, -rc, "cannot make the folder '%s', at '%.*s'", path, obstacle_bytes(path),
+                    path);
+    if (rc == WLOAD_ERR_NOT_FOUND) {
+        rc = WLOAD_ERR_IO;
+        if (err) {
+            err->code = rc;
+        }
+    }
+    return rc;
+}
+
 int wl_store_make_room(const char *path, struct wload_error *err)
 {
     int rc = wl_file_make_folders_above(path);

@@ -210,12 +210,10 @@ static int hub_adopt(struct wl_store *store, const struct wl_listing_file *file,
 static int make_folders(const struct wl_store *store, struct wload_error *err)
 {
     char *blobs = wl_str_new("%s/blobs", store->repo_path);
-    int rc = blobs ? wl_file_make_folders(blobs) : -ENOMEM;
+    int rc = blobs ? wl_store_make_folders(blobs, err) : wl_store_no_memory(store, err);
 
     wl_sys->free(blobs);
-    rc = rc < 0 ? rc : wl_file_make_folders(store->snapshot_path);
-    return rc < 0 ? wl_err_sys(err, -rc, "cannot make the folders of '%s'", store->repo_path)
-                  : WLOAD_OK;
+    return rc < 0 ? rc : wl_store_make_folders(store->snapshot_path, err);
 }
 
 static int hub_begin(struct wl_store *store, const struct wl_listing *listing,

@@ -9,6 +9,10 @@
 
 int wl_store_no_memory(const struct wl_store *store, struct wload_error *err);
 
+/* Make a folder and those that it lies in.  Never WLOAD_ERR_NOT_FOUND: that is of models, and
+ * here a part of the path is not what it must be, and is told. */
+int wl_store_make_folders(const char *path, struct wload_error *err);
+
 /* Make the folders that `path` lies in. */
 int wl_store_make_room(const char *path, struct wload_error *err);
 

@@ -352,9 +352,8 @@ static int plain_begin(struct wl_store *store, const struct wl_listing *listing,
         rc = wl_store_no_memory(store, err);
         goto out_free;
     }
-    rc = wl_file_make_folders(kept);
+    rc = wl_store_make_folders(kept, err);
     if (rc < 0) {
-        rc = wl_err_sys(err, -rc, "cannot make '%s'", kept);
         goto out_free;
     }
     wl_store_note_absent(store, kept, ignore, "*");

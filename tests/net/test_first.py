@@ -157,6 +157,21 @@ def offline_and_without_small_files(stack):
 
 
 @flow
+def a_cache_that_cannot_be_made(stack):
+    """As on a volume that is not mounted: there is a load, and nothing is kept."""
+    run = first.LoadRun(stack, first.SHARDED)
+    dangling = run.home / "dangling"
+    dangling.symlink_to(run.home / "not/mounted")
+    for cache in "/dev/null/hub", dangling:
+        says = f"cache is off.*, at '{re.escape(str(cache).removesuffix('/hub'))}': No"
+        report = run.load(says=says, HF_HUB_CACHE=str(cache))
+        assert report["digests"] == first.local_digests(run.repo)
+        run.fetch(first.spec(run.repo), code=1, says="cannot make the folder",
+                  HF_HUB_CACHE=str(cache))
+    assert run.left() == ["dangling"]
+
+
+@flow
 def a_directory_that_is_not_whole(stack):
     """It hides neither the hub nor the cache."""
     run = first.LoadRun(stack, first.SHARDED)
