@@ -264,6 +264,7 @@ void wl_lock_release(struct wl_lock *lock)
         wl_sys->free(lock->path);
     }
     if (lock->is_held && lock->fd >= 0) {
+        (void)wl_sys->flock(lock->fd, LOCK_UN); /* a child of fork() has the descriptor, too */
         (void)wl_sys->close(lock->fd);
     }
     *lock = (struct wl_lock){.fd = -1};

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/base.h"
 #include "base/err.h"
@@ -310,6 +311,7 @@ static void end(struct wl_partial *partial)
         (void)wl_sys->close(atomic_load(&partial->direct_fd));
     }
     if (partial->fd >= 0) {
+        (void)wl_sys->flock(partial->fd, LOCK_UN); /* a child of fork() has the descriptor, too */
         (void)wl_sys->close(partial->fd);
     }
     wl_sys->free(partial->path);

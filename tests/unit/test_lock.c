@@ -2,9 +2,9 @@
 /*
  * Goal: a lock is had by one at a time, is the file that its path names, and is done without
  * where there is none to be had.
- * Method: another process holds it, by flock(2) as other tools do, and is killed; a table of
- * system calls removes the file between our open and our lock, or knows no locks.  What only
- * permissions can refuse is tried in a process without privileges.
+ * Method: another process holds it, by flock(2) as other tools do, and is killed; a child has it
+ * from its parent; a table of system calls removes the file between our open and our lock, or
+ * knows no locks.  What only permissions can refuse is tried in a process without privileges.
  */
 #include "cache/lock.h"
 
@@ -106,6 +106,27 @@ static void check_held_by_another(void)
     check_free(path);
     (void)close(ready[0]);
     (void)close(ready[1]);
+}
+
+/* A child has the descriptor, and with it the lock, for as long as it lives. */
+static void check_released_after_fork(void)
+{
+    const char *path = tree_path("forked.lock");
+    struct wload_error err = {0};
+    struct wl_lock lock;
+    pid_t child;
+
+    CHECK_OK(wl_lock_try(&loud, path, &lock, &err), &err);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    wl_lock_release(&lock);
+    check_free(path);
+    CHECK_EQ(kill(child, SIGKILL), 0);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
 }
 
 /* ---- The file is removed while we wait ---------------------------------------------- */
@@ -299,6 +320,7 @@ int main(void)
 {
     check_made();
     check_held_by_another();
+    check_released_after_fork();
     check_removed_by_its_holder(false);
     check_removed_by_its_holder(true);
     check_planted();

@@ -326,6 +326,29 @@ static void check_killed(void)
     CHECK_EQ(wl_partial_peek(&place), 0);
 }
 
+/* A child has the descriptor, and with it the file's lock, for as long as it lives. */
+static void check_closed_after_fork(void)
+{
+    const struct wl_partial_place place = place_of("forked", SIZE);
+    struct wl_partial partial = open_partial(&place, false);
+    pid_t child;
+
+    put(&partial, 0, 0, BLOCK);
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    wl_partial_close(&partial);
+    partial = open_partial(&place, false);
+    CHECK(!partial.is_private);
+    CHECK_EQ(wl_partial_present(&partial), BLOCK);
+    wl_partial_discard(&partial);
+    CHECK_EQ(kill(child, SIGKILL), 0);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+}
+
 static void check_restart(void)
 {
     const struct wl_partial_place place = place_of("restart", SIZE);
@@ -714,6 +737,7 @@ int main(void)
     check_threads();
     check_early_flush();
     check_killed();
+    check_closed_after_fork();
     check_restart();
     check_killed_in_publish();
     check_second();
