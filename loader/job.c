@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/job.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -312,7 +313,7 @@ static int on_chunk(void *user, uint32_t piece_index, uint32_t slot, const uint8
                   .data = data,
                   .tensor_offset = piece->tensor_offset,
                   .size_bytes = piece->size_bytes},
-        .engine = &job->engine,
+        .job = job,
         .slot = slot,
     };
     return job->options.on_chunk(job->options.user, &chunk->chunk);
@@ -478,7 +479,9 @@ int wload_job_run(struct wload_job *job, int64_t timeout_ms, struct wload_error 
 void wload_job_cancel(struct wload_job *job)
 {
     if (job) {
+        atomic_fetch_add(&job->visitors, 1);
         wl_engine_cancel(&job->engine);
+        atomic_fetch_sub(&job->visitors, 1);
     }
 }
 
@@ -487,7 +490,11 @@ void wload_chunk_release(const struct wload_chunk *chunk)
     const struct wl_chunk *own = (const struct wl_chunk *)chunk;
 
     if (own) {
-        wl_engine_release(own->engine, own->slot);
+        struct wload_job *job = own->job;
+
+        atomic_fetch_add(&job->visitors, 1);
+        wl_engine_release(&job->engine, own->slot);
+        atomic_fetch_sub(&job->visitors, 1);
     }
 }
 
@@ -533,6 +540,9 @@ void wload_job_free(struct wload_job *job)
 {
     if (!job) {
         return;
+    }
+    while (atomic_load(&job->visitors) > 0) {
+        (void)sched_yield(); /* what ended the load, a release or a cancel, has yet to return */
     }
     if (job->is_populating) {
         wl_populate_stop(&job->populate); /* before the reader that it wakes */

@@ -18,7 +18,7 @@
 /* One per piece of a sink's job, so that handing out a chunk allocates nothing. */
 struct wl_chunk {
     struct wload_chunk chunk; /* first: what the caller sees */
-    struct wl_engine *engine;
+    struct wload_job *job;
     uint32_t slot;
 };
 
@@ -38,6 +38,7 @@ struct wload_job {
     struct wl_engine engine;
     struct wl_chunk *chunks; /* NULL: not a sink */
     pthread_t thread;
+    atomic_uint visitors; /* calls of any thread that have not come to their end */
     uint32_t reader_kind; /* as used: enum wload_reader_kind */
     uint64_t tensor_bytes;
     uint64_t resident_bytes;

@@ -4,12 +4,15 @@
  * Method: one model of two files; every destination, reader, policy and chunk
  * size; each landed tensor is compared with plain reads of the file.  Then the
  * edges: selection, time-outs, cancel from another thread, callbacks that stop,
- * arenas used again, chunks released late and elsewhere, wrong use.
+ * arenas used again, chunks released late, elsewhere and slowly, wrong use.
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -260,6 +263,68 @@ static void check_held_chunks(void)
     CHECK_EQ(sem_destroy(&keeper.is_full), 0);
 }
 
+/* The wake of a release, which takes its time. */
+static struct {
+    sem_t has_begun;
+    atomic_bool is_slow;
+    atomic_bool is_over;
+} wake;
+
+/* Instead of the C library's: this is how the reader of io_uring is woken. */
+int eventfd_write(int fd, eventfd_t value)
+{
+    if (atomic_load(&wake.is_slow)) {
+        (void)sem_post(&wake.has_begun);
+        for (unsigned i = 0; i < 20000; i++) {
+            (void)sched_yield();
+        }
+        atomic_store(&wake.is_over, true);
+    }
+    return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
+}
+
+static void *release_slowly(void *argument)
+{
+    atomic_store(&wake.is_slow, true);
+    wload_chunk_release(argument);
+    atomic_store(&wake.is_slow, false);
+    return NULL;
+}
+
+/* The last release lets the load end before it has itself come to its end: the job waits for it. */
+static void check_slow_release(void)
+{
+    struct load load = {.keeps_chunks = true};
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .on_chunk = on_chunk,
+                                        .reader_kind = WLOAD_READER_URING,
+                                        .user = &load};
+    struct wload_error err;
+    struct wload_job *job;
+    uint64_t held_bytes = 0;
+    pthread_t thread;
+
+    CHECK_EQ(sem_init(&wake.has_begun, 0, 0), 0);
+    CHECK_OK(wload_job_start(model, &options, &job, &err), &err);
+    for (unsigned i = 0; held_bytes < stats_of(job).tensor_bytes;) {
+        CHECK_EQ(wload_job_run(job, 0, &err), WLOAD_PENDING);
+        while (i < load.held_count) {
+            held_bytes += load.held[i++]->size_bytes;
+        }
+    }
+    while (load.held_count > 1) {
+        wload_chunk_release(load.held[--load.held_count]);
+    }
+    CHECK_EQ(pthread_create(&thread, NULL, release_slowly, (void *)(uintptr_t)load.held[0]), 0);
+    (void)sem_wait(&wake.has_begun);
+    while (wload_job_run(job, 0, &err) == WLOAD_PENDING) {
+    }
+    wload_job_free(job);
+    CHECK(atomic_load(&wake.is_over));
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(sem_destroy(&wake.has_begun), 0);
+}
+
 static void *cancel(void *argument)
 {
     wload_job_cancel(argument);
@@ -501,6 +566,7 @@ int main(void)
     check_arena();
     check_timeout();
     check_held_chunks();
+    check_slow_release();
     check_cancel();
     check_callback_stops();
     check_nested_run();
