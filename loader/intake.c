@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/intake.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "base/base.h"
@@ -30,11 +29,12 @@ static void discard(void *user)
     wl_stream_discard(user);
 }
 
-static bool is_on_this_machine(const char *path)
+/* What lies at its path may be of another revision, or broken. */
+static bool is_on_this_machine(const struct wl_snapshot *snapshot, uint32_t number)
 {
-    struct statx status;
+    const struct wl_store *store = &snapshot->store;
 
-    return wl_sys->statx(AT_FDCWD, path, 0, STATX_TYPE, &status) == 0;
+    return store->ops->find(store, &snapshot->listing.files[number], NULL) > 0;
 }
 
 /* A cache that takes nothing is no reason not to load. */
@@ -86,7 +86,7 @@ static int open_streams(struct wl_intake *intake, const struct wload_model *mode
 
     for (uint32_t i = 0; i < intake->file_count && rc == WLOAD_OK; i++) {
         is_remote[i] = is_wanted[i] && model->listed[i] != WL_NOT_LISTED &&
-                       !is_on_this_machine(model->files[i].path);
+                       !is_on_this_machine(intake->snapshot, model->listed[i]);
         rc = is_remote[i] ? open_one(intake, model, i, err) : WLOAD_OK;
     }
     return rc;

@@ -133,6 +133,23 @@ def a_cache_that_has_some_shards(stack):
 
 
 @flow
+def a_cache_with_a_blob_of_another_size(stack):
+    """Whoever wrote it: what has the wrong size is brought again."""
+    for repo in (first.SINGLE, first.SHARDED):
+        for change_bytes in (-1, 5):
+            run = first.LoadRun(stack, repo)
+            run.load()
+            largest = max(repo.files.values(), key=lambda file: len(file.data))
+            blob, = run.cache.glob(f"*/blobs/{largest.hash}")
+            os.truncate(blob, blob.stat().st_size + change_bytes)
+            run.load(code=1, says="network is off", HF_HUB_OFFLINE="1")
+            report = run.load()
+            assert report["digests"] == first.local_digests(repo)
+            assert report["network_bytes"] >= len(largest.data)
+            run.judge_load()
+
+
+@flow
 def offline_and_not_there(stack):
     run = first.LoadRun(stack, first.SINGLE)
     run.load(code=1, says="network is off", HF_HUB_OFFLINE="1")
