@@ -599,6 +599,11 @@ WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
  * are known last: serve nothing from what has landed before this has returned
  * WLOAD_OK.  WLOAD_ERR_CHECKSUM names a file whose content was wrong, and one of
  * its tensors; nothing of it was kept, and a job started anew downloads it again.
+ *
+ * What one job downloads, others do not: jobs of the same files, in other processes,
+ * too, read it while it comes, and wait while nobody runs that job.  So once it was
+ * run, run it to its end or free it, and do not meanwhile run another job of these
+ * files to its end on the same thread.  A job that was only started holds up nobody.
  */
 WLOAD_API WLOAD_NODISCARD int wload_job_run(struct wload_job *job, int64_t timeout_ms,
                                             struct wload_error *err);

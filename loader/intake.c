@@ -37,21 +37,10 @@ static bool is_on_this_machine(const struct wl_snapshot *snapshot, uint32_t numb
     return store->ops->find(store, &snapshot->listing.files[number], NULL) > 0;
 }
 
-/* A cache that takes nothing is no reason not to load. */
-static void give_up(struct wl_intake *intake, const struct wload_error *why)
-{
-    WL_LOG(&intake->snapshot->log, WLOAD_LOG_WARN, "cache", "the cache is off for this load: %s",
-           why->message);
-    intake->is_kept = false;
-    intake->disk = *why;
-}
-
 static int open_one(struct wl_intake *intake, const struct wload_model *model, uint32_t i,
                     struct wload_error *err)
 {
     struct wl_stream *stream = &intake->streams[i];
-    struct wload_error why = {0};
-    int rc;
 
     stream->snapshot = intake->snapshot;
     stream->transfer = &intake->transfer;
@@ -68,15 +57,7 @@ static int open_one(struct wl_intake *intake, const struct wload_model *model, u
         .user = stream,
     };
     intake->stream_count++;
-    rc = wl_stream_open(stream, intake->is_kept, &why);
-    if (rc == WLOAD_ERR_IO || rc == WLOAD_ERR_NOSPACE) {
-        give_up(intake, &why);
-        rc = WLOAD_OK;
-    }
-    if (rc < 0 && err) {
-        *err = why;
-    }
-    return rc;
+    return wl_stream_open(stream, err);
 }
 
 static int open_streams(struct wl_intake *intake, const struct wload_model *model,
@@ -166,10 +147,48 @@ int wl_intake_start(struct wl_intake *intake, struct wl_engine *engine, uint32_t
         stream->on_lead = on_lead;
         stream->on_refusal = on_refusal;
         stream->user = intake;
-        intake->keep_files[i].partial =
-            stream->state == WL_STREAM_LEADING ? &stream->partial : NULL;
     }
     return wl_keep_open(&request, &intake->keep, err);
+}
+
+/* A cache that takes nothing is no reason not to load. */
+static void give_up(struct wl_intake *intake, const struct wload_error *why)
+{
+    WL_LOG(&intake->snapshot->log, WLOAD_LOG_WARN, "cache", "the cache is off for this load: %s",
+           why->message);
+    intake->is_kept = false;
+    intake->disk = *why;
+}
+
+static int begin_one(struct wl_intake *intake, struct wl_stream *stream, struct wload_error *err)
+{
+    struct wload_error why = {0};
+    int rc = wl_stream_begin(stream, &why);
+
+    if (rc == WLOAD_ERR_IO || rc == WLOAD_ERR_NOSPACE) {
+        give_up(intake, &why);
+        return WLOAD_OK;
+    }
+    if (rc < 0 && err) {
+        *err = why;
+    }
+    if (rc == WLOAD_OK && stream->state == WL_STREAM_LEADING) {
+        on_lead(intake, stream);
+    }
+    return rc;
+}
+
+int wl_intake_begin(struct wl_intake *intake, struct wload_error *err)
+{
+    int rc = WLOAD_OK;
+
+    intake->has_begun = true;
+    for (uint32_t i = 0; i < intake->file_count && intake->is_kept && rc == WLOAD_OK; i++) {
+        if (intake->streams[i].is_open) {
+            rc = begin_one(intake, &intake->streams[i], err);
+        }
+    }
+    return rc;
 }
 
 /* ---- Ends -------------------------------------------------------------------------------------

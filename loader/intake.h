@@ -23,6 +23,7 @@ struct wl_intake {
     uint32_t file_count;
     uint32_t stream_count;
     bool is_kept;
+    bool has_begun;
     struct wload_error disk;    /* why the cache is off; message "": it is not */
     pthread_mutex_t mutex;      /* of the next three */
     struct wload_error refusal; /* why a stream that was to lead is not kept; message "": all are */
@@ -43,7 +44,7 @@ static inline bool wl_intake_has(const struct wl_intake *intake, uint32_t file_i
     return intake->stream_count > 0 && intake->streams[file_index].is_open;
 }
 
-/* Before the first read: whether another process brings the file. */
+/* Once it has begun, before the first read: whether another job or process brings the file. */
 static inline bool wl_intake_follows(const struct wl_intake *intake, uint32_t file_index)
 {
     return wl_intake_has(intake, file_index) &&
@@ -53,6 +54,9 @@ static inline bool wl_intake_follows(const struct wl_intake *intake, uint32_t fi
 /* The engine's slots are known: start to prove and to keep. */
 int wl_intake_start(struct wl_intake *intake, struct wl_engine *engine, uint32_t slot_count,
                     struct wl_trace *trace, struct wload_error *err);
+
+/* Before the first read: lead each file, or follow.  Others wait for what is led from now on. */
+int wl_intake_begin(struct wl_intake *intake, struct wload_error *err);
 
 /* A reader that brings remote files, and leaves the others to `local`, which it takes. */
 int wl_reader_net_open(struct wl_intake *intake, const struct wl_reader_request *request,

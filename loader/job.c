@@ -146,7 +146,6 @@ static int lay_out(struct wload_job *job, struct wload_error *err)
             .align_bytes = job->files.items[i].align_bytes,
             .is_direct = job->files.items[i].is_direct,
             .is_kept = wl_intake_has(&job->intake, i),
-            .is_followed = wl_intake_follows(&job->intake, i),
         };
     }
     if (job->options.on_chunk) {
@@ -235,6 +234,23 @@ static uint32_t populate_threads(const struct wload_job *job)
     return (uint32_t)wl_min(is_warm ? cpus : (cpus + 1) / 2, WL_POPULATE_THREADS_MAX);
 }
 
+/* Fault in the memory that is read into straight, ahead of the reads. */
+static int populate(struct wload_job *job, struct wload_error *err)
+{
+    int rc;
+
+    if (!job->is_mirrored || job->arena->touched_bytes >= job->layout.straight_bytes) {
+        return WLOAD_OK;
+    }
+    rc = wl_populate_start(&job->populate, &job->plan, job->reader, job->arena->memory,
+                           job->layout.straight_bytes, populate_threads(job), err);
+    if (rc == WLOAD_OK) {
+        job->is_populating = true;
+        job->engine.populate = &job->populate;
+    }
+    return rc;
+}
+
 /* Start to bring remote files, by a reader in front of the one that reads the others. */
 static int take_in(struct wload_job *job, const struct wl_reader_request *request,
                    struct wload_error *err)
@@ -283,13 +299,8 @@ static int make_data_plane(struct wload_job *job, struct wload_error *err)
     if (job->device) {
         rc = job->device->ops->queue_open(job->device, slot_count, &job->queue, err);
     }
-    if (rc == WLOAD_OK && job->is_mirrored &&
-        job->arena->touched_bytes < job->layout.straight_bytes) {
-        rc = wl_populate_start(&job->populate, &job->plan, job->reader, job->arena->memory,
-                               job->layout.straight_bytes, populate_threads(job), err);
-        job->is_populating = rc == WLOAD_OK;
-    }
-    return rc;
+    /* With an intake the plan's order, which it goes by, is still to come. */
+    return rc < 0 || job->intake.stream_count > 0 ? rc : populate(job, err);
 }
 
 static int on_landed(void *user, uint32_t want_index)
@@ -341,7 +352,6 @@ static int make_engine(struct wload_job *job, struct wload_error *err)
     engine->queue = job->queue;
     engine->staging = &job->staging;
     engine->files = &job->files;
-    engine->populate = job->is_populating ? &job->populate : NULL;
     engine->plan = &job->plan;
     engine->wants = job->layout.wants;
     engine->want_count = job->layout.want_count;
@@ -416,6 +426,31 @@ static int64_t deadline_after(int64_t begin_ns, int64_t timeout_ms)
     return deadline_ns;
 }
 
+/* Others wait for what is brought here from now on, so it is not begun before somebody runs it. */
+static int begin_intake(struct wload_job *job, struct wload_error *err)
+{
+    int rc = wl_intake_begin(&job->intake, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < job->layout.file_count; i++) {
+        job->layout.files[i].is_followed = wl_intake_follows(&job->intake, i);
+    }
+    wl_plan_order(&job->plan, job->layout.files);
+    return populate(job, err);
+}
+
+/* Turn until everything has landed, is proven and has its name. */
+static int work(struct wload_job *job, int64_t deadline_ns, struct wload_error *err)
+{
+    bool has_intake = job->intake.stream_count > 0;
+    int rc = has_intake && !job->intake.has_begun ? begin_intake(job, err) : WLOAD_OK;
+
+    rc = rc < 0 ? rc : wl_engine_run(&job->engine, deadline_ns, err);
+    return rc == WLOAD_OK && has_intake ? wl_intake_finish(&job->intake, err) : rc;
+}
+
 static void log_end(const struct wload_job *job)
 {
     WL_LOG(&job->model->context->log, WLOAD_LOG_INFO, "job",
@@ -446,10 +481,7 @@ static int go_on(struct wload_job *job, int64_t timeout_ms, struct wload_error *
     int64_t begin_ns = wl_clock_ns();
 
     job->is_running = true;
-    job->status = wl_engine_run(&job->engine, deadline_after(begin_ns, timeout_ms), err);
-    if (job->status == WLOAD_OK && job->intake.stream_count > 0) {
-        job->status = wl_intake_finish(&job->intake, err);
-    }
+    job->status = work(job, deadline_after(begin_ns, timeout_ms), err);
     job->is_running = false;
     job->elapsed_ns += wl_clock_ns() - begin_ns;
     if (job->status == WLOAD_OK) {

@@ -3,7 +3,7 @@
  * A job: everything that one load needs, made at start and kept to the end.
  *
  *   start   choose -> open files -> lay out -> plan -> device, staging, reader, engine
- *   run     the engine's loop
+ *   run     who brings what is not here, the first time; the engine's loop
  *   free    the same backwards, after reads and copies in flight
  */
 #ifndef WL_JOB_H

@@ -304,8 +304,6 @@ static int prepare(struct wl_keep *keep, struct wload_error *err)
             if (rc < 0) {
                 return rc;
             }
-            file->partial = given->partial;
-            file->keeping = given->partial ? WL_KEEPING : WL_KEEPING_ENDED;
         }
     }
     return WLOAD_OK;

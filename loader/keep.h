@@ -36,7 +36,6 @@ struct wl_keep_file {
     const char *hash;   /* what the content must have; never "" */
     const char *tensor; /* one that is in it, for errors */
     uint64_t size_bytes;
-    struct wl_partial *partial; /* NULL: proven, not kept */
     /* The file is whole and proven: give it its name.  On a thread of keep's.  A failure of it ends
      * the keeping of this file, not the load. */
     int (*publish)(void *user, struct wload_error *err);
@@ -69,7 +68,8 @@ void wl_keep_begin(struct wl_keep *keep, uint32_t slot, uint32_t file, uint64_t 
 /*
  * The file has a partial file from now on: what is in slots that are not settled,
  * and what comes, is written.  The rest is there already, or the file will not be
- * published.  Any thread, once, before all of the file has arrived.
+ * published.  Without this a file is proven, and not kept.  Any thread, once,
+ * before all of the file has arrived.
  */
 void wl_keep_attach(struct wl_keep *keep, uint32_t file, struct wl_partial *partial);
 /* The first `bytes` of the slot are there.  Never fewer than said before. */

@@ -322,22 +322,22 @@ static void put(struct wl_plan *plan, enum wl_lane lane, uint32_t extent)
     plan->order[lane][plan->order_count[lane]++] = extent;
 }
 
-static bool is_led(const struct builder *builder, const struct wl_extent *extent)
+static bool is_led(const struct wl_extent *extent, const struct wl_plan_file *files)
 {
-    return extent->is_kept && !builder->request->files[extent->file_index].is_followed;
+    return extent->is_kept && !files[extent->file_index].is_followed;
 }
 
 /* The extents of the next file that is ours to bring, from extent `from` on. */
-static struct run next_led(const struct builder *builder, uint32_t from)
+static struct run next_led(const struct wl_plan *plan, const struct wl_plan_file *files,
+                           uint32_t from)
 {
-    const struct wl_plan *plan = builder->plan;
     struct run run = {.next = from};
 
-    while (run.next < plan->extent_count && !is_led(builder, &plan->extents[run.next])) {
+    while (run.next < plan->extent_count && !is_led(&plan->extents[run.next], files)) {
         run.next++;
     }
     run.end = run.next;
-    while (run.end < plan->extent_count && is_led(builder, &plan->extents[run.end]) &&
+    while (run.end < plan->extent_count && is_led(&plan->extents[run.end], files) &&
            plan->extents[run.end].file_index == plan->extents[run.next].file_index) {
         run.end++;
     }
@@ -345,7 +345,7 @@ static struct run next_led(const struct builder *builder, uint32_t from)
 }
 
 /* A file is hashed by one thread: some are read side by side, one extent of each in turn. */
-static void order_led(const struct builder *builder)
+static void order_led(struct wl_plan *plan, const struct wl_plan_file *files)
 {
     struct run runs[LED_SIDE_BY_SIDE] = {0};
     uint32_t seen = 0;
@@ -355,11 +355,11 @@ static void order_led(const struct builder *builder)
         is_done = true;
         for (unsigned i = 0; i < LED_SIDE_BY_SIDE; i++) {
             if (runs[i].next == runs[i].end) {
-                runs[i] = next_led(builder, seen);
+                runs[i] = next_led(plan, files, seen);
                 seen = runs[i].end;
             }
             if (runs[i].next < runs[i].end) {
-                put(builder->plan, WL_LANE_STORAGE, runs[i].next++);
+                put(plan, WL_LANE_STORAGE, runs[i].next++);
                 is_done = false;
             }
         }
@@ -371,18 +371,17 @@ static void order_led(const struct builder *builder)
  * is the same in every process: so none waits with something undone that another
  * waits for.
  */
-static void order(const struct builder *builder)
+void wl_plan_order(struct wl_plan *plan, const struct wl_plan_file *files)
 {
-    struct wl_plan *plan = builder->plan;
-
-    order_led(builder);
+    memset(plan->order_count, 0, sizeof(plan->order_count));
+    order_led(plan, files);
     for (uint32_t i = 0; i < plan->extent_count; i++) {
         if (!plan->extents[i].is_kept) {
             put(plan, (enum wl_lane)plan->extents[i].lane, i);
         }
     }
     for (uint32_t i = 0; i < plan->extent_count; i++) {
-        if (plan->extents[i].is_kept && !is_led(builder, &plan->extents[i])) {
+        if (plan->extents[i].is_kept && !is_led(&plan->extents[i], files)) {
             put(plan, WL_LANE_STORAGE, i);
         }
     }
@@ -404,7 +403,7 @@ static void seal(const struct builder *builder)
         WL_ASSERT(extent->needed_bytes > 0 && extent->needed_bytes <= extent->size_bytes);
         WL_ASSERT(extent->size_bytes <= builder->request->chunk_bytes);
     }
-    order(builder);
+    wl_plan_order(plan, builder->request->files);
 }
 
 int wl_plan_build(const struct wl_plan_request *request, struct wl_plan *out,

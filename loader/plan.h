@@ -85,7 +85,7 @@ struct wl_plan_file {
      * of it is read, staged, from WL_LANE_STORAGE, whatever else is said here.
      */
     bool is_kept;
-    bool is_followed; /* kept, and another process brings it: reads of it wait for that one */
+    bool is_followed; /* kept, and another brings it: reads of it wait for that one */
     /*
      * Straight: memory mirrors the file, byte `offset` at address mirror + offset
      * (modulo 2^64: the mirror may begin before the memory does), with room for
@@ -115,6 +115,9 @@ struct wl_plan_request {
 
 int wl_plan_build(const struct wl_plan_request *request, struct wl_plan *out,
                   struct wload_error *err);
+/* Before the first is read: put the extents in order anew, now that it is known which files are
+ * followed. */
+void wl_plan_order(struct wl_plan *plan, const struct wl_plan_file *files);
 void wl_plan_clear(struct wl_plan *plan);
 
 #endif /* WL_PLAN_H */

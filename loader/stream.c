@@ -80,11 +80,10 @@ static int try_lead(struct wl_stream *stream, struct wload_error *err)
     return rc < 0 ? rc : lead(stream, err);
 }
 
-int wl_stream_open(struct wl_stream *stream, bool is_kept, struct wload_error *err)
+int wl_stream_open(struct wl_stream *stream, struct wload_error *err)
 {
     const struct wl_hub_repo repo = {.kind = stream->snapshot->spec.kind,
                                      .name = stream->snapshot->spec.path};
-    int rc = WLOAD_OK;
 
     stream->lock.fd = -1;
     stream->partial.fd = -1;
@@ -103,13 +102,20 @@ int wl_stream_open(struct wl_stream *stream, bool is_kept, struct wload_error *e
                                         .hash = stream->file->hash};
     WL_ASSERT(pthread_mutex_init(&stream->mutex, NULL) == 0);
     stream->is_open = true;
-    if (is_kept) {
-        rc = try_lead(stream, err);
-        if (rc == WLOAD_ERR_LOCKED) {
-            stream->state = WL_STREAM_FOLLOWING;
-            rc = WLOAD_OK;
-        }
+    return WLOAD_OK;
+}
+
+int wl_stream_begin(struct wl_stream *stream, struct wload_error *err)
+{
+    int rc;
+
+    (void)pthread_mutex_lock(&stream->mutex);
+    rc = try_lead(stream, err);
+    if (rc == WLOAD_ERR_LOCKED) {
+        stream->state = WL_STREAM_FOLLOWING;
+        rc = WLOAD_OK;
     }
+    (void)pthread_mutex_unlock(&stream->mutex);
     return rc;
 }
 

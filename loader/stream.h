@@ -3,9 +3,9 @@
  * A stream: one file of a model that a job reads while it comes.
  *
  *   LEADING    we have its lock: from the hub, or what its partial file has already
- *   FOLLOWING  another process has: from that one's partial file, as it grows
+ *   FOLLOWING  another has: from that one's partial file, as it grows
  *   WHOLE      it has been published by now: from the file
- *   PASSING    nothing is kept: from the hub
+ *   PASSING    nothing is kept, or wl_stream_begin() is still to come: from the hub
  *
  *   FOLLOWING --the lock is free, the file is there--> WHOLE
  *   FOLLOWING --the lock is free, no file------------> LEADING: the other one has died
@@ -38,7 +38,7 @@ struct wl_stream {
     const struct wl_listing_file *file;
     const char *path;               /* that it has when it is published */
     enum wload_io_policy io_policy; /* of what is written */
-    /* It leads from now on: what comes has to be written.  With the mutex. */
+    /* It has followed, and leads from now on: what comes has to be written.  With the mutex. */
     void (*on_lead)(void *user, struct wl_stream *stream);
     /* It would lead, and the disk takes nothing: so it is PASSING.  With the mutex. */
     void (*on_refusal)(void *user, const struct wload_error *why);
@@ -57,8 +57,12 @@ struct wl_stream {
 };
 
 /* snapshot, transfer, file and path are set, the next three before the first read; the rest is
- * zero.  `is_kept` false: PASSING from the start. */
-int wl_stream_open(struct wl_stream *stream, bool is_kept, struct wload_error *err);
+ * zero. */
+int wl_stream_open(struct wl_stream *stream, struct wload_error *err);
+
+/* Before the first read, if the file is to be kept: from now on it is LEADING, FOLLOWING or WHOLE,
+ * and where it leads, others wait for it.  An error leaves it PASSING. */
+int wl_stream_begin(struct wl_stream *stream, struct wload_error *err);
 
 /*
  * Fill `memory` with bytes [offset, offset + size_bytes) of the file, in order;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goal: a job of a model on a hub loads what the hub has, whatever lies where its files belong.
+"""Goal: a job of a model on a hub loads what the hub has, whatever lies where its files belong, and
+holds up nobody before it is run.
 
 Method: support/hub_jobs.c loads from a fault server, through the public header, and from a plain
 directory for comparison.
@@ -77,6 +78,18 @@ def a_directory_of_another_revision(stack):
         assert jobs_of(run, "load", place) == [[number, 0]]
         for path in first.loaded_files(repo):
             assert pathlib.Path(place, path).read_bytes() == repo.files[path].data, path
+
+
+# ---- Several jobs ------------------------------------------------------------------------------
+
+@flow
+def a_job_that_is_started_and_not_run(stack):
+    repo = model((3 << 20, 1 << 20, 700000), 1, 2, 3)
+    run = first.LoadRun(stack, repo)
+    [[number, received], again] = jobs_of(run, "two")
+    assert number == number_of(repo) and received > 4 << 20
+    assert again == [number, 0]
+    run.judge_load()
 
 
 sys.exit(run_all((name, lambda function=function: run_flow(function)) for name, function in FLOWS))

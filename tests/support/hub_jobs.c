@@ -2,9 +2,10 @@
 /*
  * Jobs of a model on a hub, through the public header; net/test_jobs.py runs them:
  *
- *   hub_jobs load SPEC [DIR]    a load, with the plain directory DIR instead of the cache
+ *   hub_jobs load SPEC [DIR]    one, with the plain directory DIR instead of the cache
+ *   hub_jobs two SPEC           two, of which the one that is started last is run first
  *
- * Prints a number that all bytes of all tensors make, and how many bytes were received.
+ * Prints of each a number that all bytes of all tensors make, and how many bytes were received.
  */
 #include <stdbool.h>
 
@@ -85,12 +86,22 @@ static void load_once(struct wload_model *model)
     finish(&load);
 }
 
+static void load_twice(struct wload_model *model)
+{
+    struct load first = {0}, second = {0};
+
+    start(&first, model);
+    start(&second, model);
+    finish(&second);
+    finish(&first);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(struct wload_model *model);
-    } cases[] = {{"load", load_once}};
+    } cases[] = {{"load", load_once}, {"two", load_twice}};
     struct wload_model *model;
 
     CHECK(argc == 3 || argc == 4);

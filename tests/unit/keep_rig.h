@@ -32,7 +32,7 @@ struct kept {
     uint64_t begun_bytes;
     uint32_t published;
     uint32_t discarded;
-    bool attaches; /* once half of it has begun */
+    bool is_kept; /* from the start */
 };
 
 enum flight_state {
@@ -144,7 +144,7 @@ static void make_file(struct kept *file, uint32_t number, uint64_t size_bytes, u
     file->partial = (struct wl_partial){.fd = -1};
     file->size_bytes = size_bytes;
     file->begun_bytes = file->published = file->discarded = 0;
-    file->attaches = false;
+    file->is_kept = false;
 }
 
 static int open_partial(struct kept *file, struct wload_error *err)
@@ -174,12 +174,12 @@ static uint64_t write_some(struct kept *file, uint64_t *state)
 
 static struct wl_keep_file given_of(struct kept *file, bool is_kept)
 {
+    file->is_kept = is_kept;
     return (struct wl_keep_file){
         .name = file->name,
         .hash = file->hash,
         .tensor = "layer.weight",
         .size_bytes = file->size_bytes,
-        .partial = is_kept ? &file->partial : NULL,
         .publish = on_publish,
         .discard = on_discard,
         .user = file,
@@ -249,11 +249,18 @@ static int open_keep(struct rig *rig, struct wl_trace *trace, struct wload_error
         .log = &counting,
         .trace = trace,
     };
+    int rc;
 
     (void)pthread_mutex_init(&rig->mutex, NULL);
     (void)pthread_cond_init(&rig->changed, NULL);
     atomic_store(&warnings, 0);
-    return wl_keep_open(&request, &rig->keep, err);
+    rc = wl_keep_open(&request, &rig->keep, err);
+    for (uint32_t i = 0; i < FILES && rc == WLOAD_OK; i++) {
+        if (files[i].is_kept && rig->given[i].size_bytes > 0) {
+            wl_keep_attach(rig->keep, i, &files[i].partial);
+        }
+    }
+    return rc;
 }
 
 static void close_keep(struct rig *rig)

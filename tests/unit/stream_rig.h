@@ -194,8 +194,12 @@ static void open_stream(struct wl_stream *stream, enum wl_stream_state state)
     struct wload_error err = {0};
 
     *stream = new_stream();
-    CHECK_OK(wl_stream_open(stream, state != WL_STREAM_PASSING, &err), &err);
-    CHECK_EQ(stream->state, state);
+    CHECK_OK(wl_stream_open(stream, &err), &err);
+    CHECK_EQ(stream->state, WL_STREAM_PASSING);
+    if (state != WL_STREAM_PASSING) {
+        CHECK_OK(wl_stream_begin(stream, &err), &err);
+        CHECK_EQ(stream->state, state);
+    }
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ static void check_wrong_hash(bool is_kept)
     open_all();
     if (!is_kept) {
         wl_partial_discard(&files[2].partial);
-        rig.given[2].partial = NULL;
+        files[2].is_kept = false;
     }
     CHECK_OK(open_keep(&rig, NULL, &err), &err);
     CHECK_EQ(run(&rig, UINT32_MAX, 3, &err), WLOAD_ERR_CHECKSUM);
@@ -387,7 +387,7 @@ static void check_attach(bool is_lost)
     struct wload_error err;
 
     make_one(&rig, 4 * (512u << 10) + 1, 512u << 10);
-    rig.given[0].partial = NULL;
+    files[0].is_kept = false;
     CHECK_OK(open_partial(&files[0], &err), &err);
     if (!is_lost) {
         CHECK_OK(wl_partial_write(&files[0].partial, 0, 0, files[0].data, 512u << 10, &err), &err);
@@ -427,7 +427,7 @@ static void check_attach_in_vain(void)
     struct wload_error err;
 
     make_all(&rig, SLOT_BYTES);
-    rig.given[0].partial = NULL;
+    files[0].is_kept = false;
     open_all();
     use_disk(0);
     CHECK_OK(open_keep(&rig, NULL, &err), &err);

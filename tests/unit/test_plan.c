@@ -296,9 +296,10 @@ static void check_side_by_side(void)
     wl_plan_clear(&plan);
 
     /* Two that others bring come last, one after the other, behind one that is here. */
-    files[1].is_followed = files[4].is_followed = true;
     files[2].is_kept = false;
     CHECK_OK(wl_plan_build(&request, &plan, &err), &err);
+    files[1].is_followed = files[4].is_followed = true;
+    wl_plan_order(&plan, files);
     CHECK_EQ(plan.order_count[WL_LANE_STORAGE], WL_COUNT_OF(followed));
     for (uint32_t i = 0; i < WL_COUNT_OF(followed); i++) {
         CHECK_EQ(plan.order[WL_LANE_STORAGE][i], followed[i]);

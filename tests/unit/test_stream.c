@@ -367,7 +367,8 @@ static void check_faults(void)
 
         faults.fail_at++;
         faults_begin(&faults);
-        rc = wl_stream_open(&stream, true, &err);
+        rc = wl_stream_open(&stream, &err);
+        rc = rc < 0 ? rc : wl_stream_begin(&stream, &err);
         if (rc < 0) {
             CHECK_EQ(err.code, rc);
             CHECK(err.message[0] != '\0');
