@@ -597,8 +597,9 @@ WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
  *
  * Files that are not on this machine are read while they come, and their hashes
  * are known last: serve nothing from what has landed before this has returned
- * WLOAD_OK.  WLOAD_ERR_CHECKSUM names a file whose content was wrong, and one of
- * its tensors; nothing of it was kept, and a job started anew downloads it again.
+ * WLOAD_OK: then each file is proven, and has its name in the cache if that takes
+ * it.  WLOAD_ERR_CHECKSUM names a file whose content was wrong, and one of its
+ * tensors; nothing of it was kept, and a job started anew downloads it again.
  *
  * What one job downloads, others do not: jobs of the same files, in other processes,
  * too, read it while it comes, and wait while nobody runs that job.  So once it was

@@ -234,10 +234,13 @@ static void take_losses(struct wl_intake *intake)
     }
 }
 
-int wl_intake_finish(struct wl_intake *intake, struct wload_error *err)
+int wl_intake_finish(struct wl_intake *intake, int64_t deadline_ns, struct wload_error *err)
 {
-    int rc = wl_keep_finish(intake->keep, err);
+    int rc = wl_keep_finish(intake->keep, deadline_ns, err);
 
+    if (rc == WLOAD_PENDING) {
+        return rc;
+    }
     take_losses(intake);
     for (uint32_t i = 0; i < intake->file_count && rc == WLOAD_OK; i++) {
         if (intake->streams[i].is_open) {
@@ -248,6 +251,13 @@ int wl_intake_finish(struct wl_intake *intake, struct wload_error *err)
         wl_snapshot_note_revision(intake->snapshot);
     }
     return rc;
+}
+
+void wl_intake_cancel(struct wl_intake *intake)
+{
+    if (intake->keep) {
+        wl_keep_cancel(intake->keep);
+    }
 }
 
 uint64_t wl_intake_received(const struct wl_intake *intake)

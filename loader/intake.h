@@ -70,8 +70,11 @@ void wl_intake_fail(struct wl_intake *intake, int rc, const struct wload_error *
 /* Why the load must end, or WLOAD_OK.  For the engine's `check`. */
 int wl_intake_check(void *intake, struct wload_error *err);
 
-/* Everything has landed: wait until all is proven and published. */
-int wl_intake_finish(struct wl_intake *intake, struct wload_error *err);
+/* Everything has landed: wait until all is proven and published, or WLOAD_PENDING, call again: the
+ * deadline on the monotonic clock has passed. */
+int wl_intake_finish(struct wl_intake *intake, int64_t deadline_ns, struct wload_error *err);
+/* A wl_intake_finish() that has to wait returns WLOAD_ERR_CANCELED.  Any thread. */
+void wl_intake_cancel(struct wl_intake *intake);
 
 /* Before the reader is closed: reads end soon, with errors; nothing is kept any more. */
 void wl_intake_stop(struct wl_intake *intake);

@@ -448,7 +448,7 @@ static int work(struct wload_job *job, int64_t deadline_ns, struct wload_error *
     int rc = has_intake && !job->intake.has_begun ? begin_intake(job, err) : WLOAD_OK;
 
     rc = rc < 0 ? rc : wl_engine_run(&job->engine, deadline_ns, err);
-    return rc == WLOAD_OK && has_intake ? wl_intake_finish(&job->intake, err) : rc;
+    return rc == WLOAD_OK && has_intake ? wl_intake_finish(&job->intake, deadline_ns, err) : rc;
 }
 
 static void log_end(const struct wload_job *job)
@@ -513,6 +513,7 @@ void wload_job_cancel(struct wload_job *job)
     if (job) {
         atomic_fetch_add(&job->visitors, 1);
         wl_engine_cancel(&job->engine);
+        wl_intake_cancel(&job->intake);
         atomic_fetch_sub(&job->visitors, 1);
     }
 }

@@ -5,6 +5,8 @@
 #include "base/sys.h"
 #include "loader/keep_inner.h"
 
+#define SECOND_NS 1000000000
+
 /* ---- With the mutex ------------------------------------------------------------------ */
 
 static void push(struct wl_keep_queue *queue, uint32_t item)
@@ -244,18 +246,39 @@ int wl_keep_check(struct wl_keep *keep, struct wload_error *err)
     return rc;
 }
 
-int wl_keep_finish(struct wl_keep *keep, struct wload_error *err)
+int wl_keep_finish(struct wl_keep *keep, int64_t deadline_ns, struct wload_error *err)
 {
+    const struct timespec deadline = {.tv_sec = deadline_ns / SECOND_NS,
+                                      .tv_nsec = deadline_ns % SECOND_NS};
+    bool has_ended, is_canceled;
+    int rc = 0;
+
     pthread_mutex_lock(&keep->mutex);
     for (uint32_t i = 0; i < keep->request.file_count; i++) {
         WL_ASSERT(!keep->files[i].is_open ||
                   keep->files[i].begun == keep->request.files[i].size_bytes);
     }
-    while (atomic_load(&keep->rc) == WLOAD_OK && keep->open_count > 0) {
-        pthread_cond_wait(&keep->ends, &keep->mutex);
+    while (atomic_load(&keep->rc) == WLOAD_OK && keep->open_count > 0 && !keep->is_canceled &&
+           rc == 0) {
+        rc = pthread_cond_timedwait(&keep->ends, &keep->mutex, &deadline);
     }
+    has_ended = keep->open_count == 0;
+    is_canceled = keep->is_canceled;
     pthread_mutex_unlock(&keep->mutex);
-    return wl_keep_check(keep, err);
+    rc = wl_keep_check(keep, err);
+    if (rc < 0 || has_ended) {
+        return rc;
+    }
+    return is_canceled ? wl_err_set(err, WLOAD_ERR_CANCELED, "the load was canceled")
+                       : WLOAD_PENDING;
+}
+
+void wl_keep_cancel(struct wl_keep *keep)
+{
+    pthread_mutex_lock(&keep->mutex);
+    keep->is_canceled = true;
+    pthread_cond_broadcast(&keep->ends);
+    pthread_mutex_unlock(&keep->mutex);
 }
 
 bool wl_keep_gave_up(struct wl_keep *keep, struct wload_error *why)
@@ -339,6 +362,20 @@ static int start_all(struct wl_keep *keep, struct wload_error *err)
                : start(keep, (uint32_t)wl_min(count, WL_KEEP_HASHERS_MAX), wl_keep_hash_all, err);
 }
 
+/* Deadlines are on the monotonic clock. */
+static void init_locks(struct wl_keep *keep)
+{
+    pthread_condattr_t monotonic;
+
+    WL_ASSERT(pthread_condattr_init(&monotonic) == 0);
+    WL_ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    WL_ASSERT(pthread_cond_init(&keep->ends, &monotonic) == 0);
+    (void)pthread_condattr_destroy(&monotonic);
+    WL_ASSERT(pthread_cond_init(&keep->writes.condition, NULL) == 0);
+    WL_ASSERT(pthread_cond_init(&keep->hashes.condition, NULL) == 0);
+    WL_ASSERT(pthread_mutex_init(&keep->mutex, NULL) == 0);
+}
+
 int wl_keep_open(const struct wl_keep_request *request, struct wl_keep **out,
                  struct wload_error *err)
 {
@@ -349,10 +386,7 @@ int wl_keep_open(const struct wl_keep_request *request, struct wl_keep **out,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to keep %u files", request->file_count);
     }
     keep->request = *request;
-    WL_ASSERT(pthread_mutex_init(&keep->mutex, NULL) == 0);
-    WL_ASSERT(pthread_cond_init(&keep->ends, NULL) == 0);
-    WL_ASSERT(pthread_cond_init(&keep->writes.condition, NULL) == 0);
-    WL_ASSERT(pthread_cond_init(&keep->hashes.condition, NULL) == 0);
+    init_locks(keep);
     rc = prepare(keep, err);
     rc = rc < 0 ? rc : start_all(keep, err);
     if (rc < 0) {

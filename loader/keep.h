@@ -80,9 +80,14 @@ void wl_keep_settle(struct wl_keep *keep, uint32_t slot);
 /* WLOAD_OK, or why the load must end: a file whose hash is wrong. */
 int wl_keep_check(struct wl_keep *keep, struct wload_error *err);
 
-/* All slots have arrived: wait until each file is proven, and published or given up.  Returns what
- * wl_keep_check() would then. */
-int wl_keep_finish(struct wl_keep *keep, struct wload_error *err);
+/*
+ * All slots have arrived: wait until each file is proven, and published or given
+ * up.  Returns what wl_keep_check() would then.  WLOAD_PENDING: the deadline on the
+ * monotonic clock has passed, and it goes on; call again.
+ */
+int wl_keep_finish(struct wl_keep *keep, int64_t deadline_ns, struct wload_error *err);
+/* A wl_keep_finish() that has to wait, now or later, returns WLOAD_ERR_CANCELED.  Any thread. */
+void wl_keep_cancel(struct wl_keep *keep);
 
 /* Whether the disk ended the keeping of some file; `why` (may be NULL) is the first reason. */
 bool wl_keep_gave_up(struct wl_keep *keep, struct wload_error *why);

@@ -79,6 +79,7 @@ struct wl_keep {
     struct wl_keep_queue hashes; /* file numbers */
     uint32_t open_count;
     bool is_stopping;
+    bool is_canceled;
     bool is_off; /* nothing can be written */
     bool has_given_up;
     struct wload_error why; /* it has given up */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goal: a job of a model on a hub loads what the hub has, whatever lies where its files belong, and
-holds up nobody before it is run.
+"""Goal: a job of a model on a hub loads what the hub has, whatever lies where its files belong;
+holds up nobody before it is run; and comes back when it is told to, up to its very end.
 
 Method: support/hub_jobs.c loads from a fault server, through the public header, and from a plain
 directory for comparison.
@@ -90,6 +90,19 @@ def a_job_that_is_started_and_not_run(stack):
     assert number == number_of(repo) and received > 4 << 20
     assert again == [number, 0]
     run.judge_load()
+
+
+# ---- The end -----------------------------------------------------------------------------------
+
+@flow
+def a_disk_that_is_not_done_when_all_has_landed(stack):
+    """A time-out and a cancel hold while files are published, too."""
+    for case in ("slow", "cancel"):
+        run = first.LoadRun(stack, first.SINGLE)
+        ended = jobs_of(run, case)
+        assert len(ended) == (case == "slow"), ended
+        assert jobs_of(run, "load") == [[number_of(run.repo), 0]], "what was proven was not kept"
+        run.judge_load()
 
 
 sys.exit(run_all((name, lambda function=function: run_flow(function)) for name, function in FLOWS))

@@ -4,11 +4,16 @@
  *
  *   hub_jobs load SPEC [DIR]    one, with the plain directory DIR instead of the cache
  *   hub_jobs two SPEC           two, of which the one that is started last is run first
+ *   hub_jobs slow SPEC          one, with a disk that is not done when all has landed
+ *   hub_jobs cancel SPEC        the same, canceled then
  *
- * Prints of each a number that all bytes of all tensors make, and how many bytes were received.
+ * Prints of each that ends well a number that all bytes of all tensors make, and how many bytes
+ * were received.
  */
+#include <pthread.h>
 #include <stdbool.h>
 
+#include "base/sys.h"
 #include "test.h"
 #include "wload.h"
 
@@ -96,15 +101,105 @@ static void load_twice(struct wload_model *model)
     finish(&first);
 }
 
+/* ---- A disk that takes its time -------------------------------------------------------------- */
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool is_stuck;
+    bool is_asked; /* somebody waits for it */
+} disk = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static int slow_fsync(int fd)
+{
+    (void)pthread_mutex_lock(&disk.mutex);
+    disk.is_asked = true;
+    while (disk.is_stuck) {
+        (void)pthread_cond_wait(&disk.changed, &disk.mutex);
+    }
+    (void)pthread_mutex_unlock(&disk.mutex);
+    return wl_sys_real.fsync(fd);
+}
+
+static void set_stuck(bool is_stuck)
+{
+    (void)pthread_mutex_lock(&disk.mutex);
+    disk.is_stuck = is_stuck;
+    disk.is_asked = false;
+    (void)pthread_cond_broadcast(&disk.changed);
+    (void)pthread_mutex_unlock(&disk.mutex);
+}
+
+static bool is_asked(void)
+{
+    bool is_asked;
+
+    (void)pthread_mutex_lock(&disk.mutex);
+    is_asked = disk.is_asked;
+    (void)pthread_mutex_unlock(&disk.mutex);
+    return is_asked;
+}
+
+/* Start it, and run it until there is nothing left but to wait for the disk. */
+static void load_but_for_the_disk(struct load *load, struct wload_model *model)
+{
+    struct wload_error err;
+
+    start(load, model);
+    set_stuck(true);
+    do {
+        CHECK_EQ(wload_job_run(load->job, 1, &err), WLOAD_PENDING);
+    } while (stats_of(load).landed_bytes < stats_of(load).tensor_bytes || !is_asked());
+    CHECK_EQ(wload_job_run(load->job, 0, &err), WLOAD_PENDING);
+}
+
+static void load_slowly(struct wload_model *model)
+{
+    struct load load = {0};
+
+    load_but_for_the_disk(&load, model);
+    set_stuck(false);
+    finish(&load);
+}
+
+static void *cancel(void *job)
+{
+    wload_job_cancel(job);
+    return NULL;
+}
+
+static void load_and_cancel(struct wload_model *model)
+{
+    struct load load = {0};
+    struct wload_error err;
+    pthread_t thread;
+
+    load_but_for_the_disk(&load, model);
+    CHECK_EQ(pthread_create(&thread, NULL, cancel, load.job), 0);
+    CHECK_EQ(wload_job_run(load.job, -1, &err), WLOAD_ERR_CANCELED);
+    CHECK_EQ(err.code, WLOAD_ERR_CANCELED);
+    CHECK_EQ(err.memory_state, WLOAD_MEMORY_PARTLY_WRITTEN);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(wload_job_run(load.job, -1, &err), WLOAD_ERR_INVALID); /* only to be freed */
+    set_stuck(false);
+    wload_job_free(load.job);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(struct wload_model *model);
-    } cases[] = {{"load", load_once}, {"two", load_twice}};
+    } cases[] = {{"load", load_once},
+                 {"two", load_twice},
+                 {"slow", load_slowly},
+                 {"cancel", load_and_cancel}};
+    struct wl_sys table = wl_sys_real;
     struct wload_model *model;
 
     CHECK(argc == 3 || argc == 4);
+    table.fsync = slow_fsync;
+    wl_sys = &table;
     model = open_model(argv[2], argc == 4 ? argv[3] : NULL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (strcmp(argv[1], cases[i].name) == 0) {

@@ -341,7 +341,7 @@ static int run(struct rig *rig, uint32_t flight_max, uint64_t seed, struct wload
     }
     is_whole = rc == WLOAD_OK && rig->flight_count < flight_max;
     if (is_whole) {
-        rc = wl_keep_finish(rig->keep, err);
+        rc = wl_keep_finish(rig->keep, INT64_MAX, err);
     } else {
         wl_keep_stop(rig->keep); /* while bytes still arrive */
     }

@@ -10,6 +10,7 @@
  */
 #include <sched.h>
 
+#include "base/clock.h"
 #include "faults.h"
 #include "keep_rig.h"
 
@@ -299,8 +300,10 @@ static void check_blocked_disk(void)
     }
     await_releases(&rig, SLOTS);
     CHECK_EQ(wl_partial_present(&files[0].partial), 0);
+    CHECK_EQ(wl_keep_finish(rig.keep, 0, &err), WLOAD_PENDING);
+    CHECK_EQ(wl_keep_finish(rig.keep, wl_clock_ns() + 1000000, &err), WLOAD_PENDING);
     (void)pthread_mutex_unlock(&disk_gate);
-    CHECK_OK(wl_keep_finish(rig.keep, &err), &err);
+    CHECK_OK(wl_keep_finish(rig.keep, INT64_MAX, &err), &err);
     close_keep(&rig);
     wl_sys = &wl_sys_real;
     CHECK_EQ(rig.release_count, 2 * SLOTS);
@@ -319,6 +322,39 @@ static void check_blocked_disk(void)
     CHECK_EQ(found[0], SLOTS);
     CHECK_EQ(found[1], SLOTS);
     CHECK_EQ(found[2], 1);
+}
+
+static void *cancel(void *keep)
+{
+    wl_keep_cancel(keep);
+    return NULL;
+}
+
+/* Who waits for a disk that does nothing is told; what is not there yet stays for the next load. */
+static void check_canceled(void)
+{
+    struct rig rig;
+    struct wload_error err = {0};
+    pthread_t thread;
+
+    make_one(&rig, 512u << 10, 512u << 10);
+    CHECK_OK(open_partial(&files[0], &err), &err);
+    use_disk(UINT64_MAX);
+    CHECK_OK(open_keep(&rig, NULL, &err), &err);
+    (void)pthread_mutex_lock(&disk_gate);
+    begin(&rig, 0, 0);
+    fill_and_settle(&rig, 0);
+    await_releases(&rig, 1);
+    CHECK_EQ(pthread_create(&thread, NULL, cancel, rig.keep), 0);
+    CHECK_EQ(wl_keep_finish(rig.keep, INT64_MAX, &err), WLOAD_ERR_CANCELED);
+    CHECK_EQ(err.code, WLOAD_ERR_CANCELED);
+    CHECK_EQ(wl_keep_check(rig.keep, &err), WLOAD_OK); /* nothing is wrong with the files */
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    (void)pthread_mutex_unlock(&disk_gate);
+    close_keep(&rig);
+    wl_sys = &wl_sys_real;
+    CHECK_EQ(files[0].discarded, 0);
+    wl_partial_discard(&files[0].partial);
 }
 
 /* A disk that falls behind gets what waits for it through the page cache, and no more than that. */
@@ -344,7 +380,7 @@ static void check_slow_disk(void)
     }
     await_releases(&rig, SLOTS);
     (void)pthread_mutex_unlock(&disk_gate);
-    CHECK_OK(wl_keep_finish(rig.keep, &err), &err);
+    CHECK_OK(wl_keep_finish(rig.keep, INT64_MAX, &err), &err);
     CHECK(atomic_load(&cached_bytes) > 0);
     CHECK(atomic_load(&cached_bytes) < files[0].size_bytes);
     CHECK_EQ(atomic_load(&disk_bytes), files[0].size_bytes);
@@ -374,7 +410,7 @@ static void check_early_write(void)
     wl_keep_arrived(rig.keep, 0, SLOT_BYTES);
     rig.flights[0].state = FILLED;
     settle(&rig, 0);
-    CHECK_OK(wl_keep_finish(rig.keep, &err), &err);
+    CHECK_OK(wl_keep_finish(rig.keep, INT64_MAX, &err), &err);
     close_keep(&rig);
     check_published(&files[0]);
 }
@@ -408,7 +444,7 @@ static void check_attach(bool is_lost)
         begin(&rig, i, 0);
         fill_and_settle(&rig, i);
     }
-    CHECK_OK(wl_keep_finish(rig.keep, &err), &err);
+    CHECK_OK(wl_keep_finish(rig.keep, INT64_MAX, &err), &err);
     CHECK_EQ(wl_keep_gave_up(rig.keep, NULL), is_lost);
     close_keep(&rig);
     CHECK_EQ(rig.release_count, 10);
@@ -468,6 +504,7 @@ int main(void)
         check_stop(4 * flight_max, 100007); /* blocks in pieces, by several slots */
     }
     check_blocked_disk();
+    check_canceled();
     check_slow_disk();
     check_early_write();
     check_attach(false);
