@@ -82,7 +82,7 @@ static void populate_one(struct wl_populate *populate, uint32_t index)
         uint64_t into_step = (uintptr_t)at & (STEP_BYTES - 1);
         uint64_t size = wl_min(STEP_BYTES - into_step, (uint64_t)(end - at));
 
-        if (size == STEP_BYTES) {
+        if (size == STEP_BYTES && !populate->is_sparse) {
             fault_step(populate, at);
         } else {
             fault_in(at - into_page, wl_round_up(into_page + size, SMALL_BYTES));
@@ -114,6 +114,46 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* Ranges in ascending order, and the steps that they lie in. */
+struct tally {
+    uint64_t bytes;
+    uint64_t step_count;
+    uintptr_t step_last;
+};
+
+static void count(struct tally *tally, const uint8_t *begin, uint64_t size_bytes)
+{
+    uintptr_t first = (uintptr_t)begin / STEP_BYTES;
+    uintptr_t last = ((uintptr_t)begin + size_bytes - 1) / STEP_BYTES;
+
+    tally->bytes += size_bytes;
+    tally->step_count += last - first + (first != tally->step_last);
+    tally->step_last = last;
+}
+
+/* Whether what is read or copied to that memory fills less than half of the steps it lies in. */
+static bool is_sparse(const struct wl_plan *plan, const uint8_t *memory, uint64_t size_bytes)
+{
+    struct tally tally = {0};
+
+    for (uint32_t i = 0; i < plan->extent_count; i++) {
+        const struct wl_extent *extent = &plan->extents[i];
+
+        if (extent->straight) {
+            count(&tally, extent->straight, extent->size_bytes);
+            continue;
+        }
+        for (uint32_t j = extent->copy_first; j < extent[1].copy_first; j++) {
+            const struct wl_copy *copy = &plan->copies[j];
+
+            if ((uintptr_t)copy->target - (uintptr_t)memory < size_bytes) {
+                count(&tally, copy->target, copy->size_bytes);
+            }
+        }
+    }
+    return tally.bytes < tally.step_count * STEP_BYTES / 2;
+}
+
 int wl_populate_start(struct wl_populate *populate, const struct wl_plan *plan,
                       struct wl_reader *reader, uint8_t *memory, uint64_t size_bytes,
                       uint32_t thread_count, struct wload_error *err)
@@ -121,14 +161,16 @@ int wl_populate_start(struct wl_populate *populate, const struct wl_plan *plan,
     *populate = (struct wl_populate){.plan = plan,
                                      .reader = reader,
                                      .memory = memory,
-                                     .size_bytes = size_bytes};
+                                     .size_bytes = size_bytes,
+                                     .is_sparse = is_sparse(plan, memory, size_bytes)};
     populate->pace =
         (struct wl_pace){.steps_left = 1, .interval = PROBE_STEPS_MIN, .prefers_huge = true};
-    (void)pthread_mutex_init(&populate->pace.mutex, NULL);
     populate->ready = wl_sys_array(plan->extent_count, sizeof(populate->ready[0]));
     if (!populate->ready) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to track %u reads", plan->extent_count);
     }
+    (void)pthread_mutex_init(&populate->pace.mutex, NULL);
+    set_size(memory, size_bytes, !populate->is_sparse); /* an earlier job may have chosen another */
     WL_ASSERT(thread_count <= WL_POPULATE_THREADS_MAX);
     for (uint32_t i = 0; i < thread_count; i++) {
         if (wl_sys->thread_start(&populate->threads[populate->thread_count], run, populate) == 0) {

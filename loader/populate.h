@@ -27,7 +27,8 @@ struct wl_ready {
  * memory is at hand; they are several times the dearer where a hypervisor has
  * taken free blocks of that size back.  Which it is changes from one moment to
  * the next, so we go by what the last steps have cost, and try the other size now
- * and then: less often while it loses.
+ * and then: less often while it loses.  Where what lands would fill less than half of
+ * the huge pages under it, small ones are taken throughout, whatever they cost.
  */
 struct wl_pace {
     pthread_mutex_t mutex;
@@ -44,6 +45,7 @@ struct wl_populate {
     uint64_t size_bytes;
     struct wl_ready *ready; /* per extent; NULL: nothing to wait for */
     struct wl_pace pace;
+    bool is_sparse; /* small pages throughout */
     atomic_uint cursor[WL_LANE_COUNT];
     atomic_bool is_stopping;
     pthread_t threads[WL_POPULATE_THREADS_MAX];
