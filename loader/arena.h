@@ -33,7 +33,8 @@ struct wload_arena *wl_arena_share(struct wload_arena *arena);
 
 /* Own the arena, of at least size_bytes, for one job. */
 int wl_arena_claim(struct wload_arena *arena, uint64_t size_bytes, struct wload_error *err);
-/* The job is over; `touched_bytes` from the start hold its tensors (0: it failed). */
+/* The job is over; `touched_bytes` from the start hold its tensors (0: it failed, or they lie
+ * scattered). */
 void wl_arena_unclaim(struct wload_arena *arena, uint64_t touched_bytes);
 
 #endif /* WL_ARENA_H */

@@ -569,6 +569,14 @@ void wload_job_stats(const struct wload_job *job, struct wload_stats *stats)
     }
 }
 
+/* Of the arena's start, faulted in.  A job that left much of it alone says nothing of the rest. */
+static uint64_t touched_bytes(const struct wload_job *job)
+{
+    uint64_t bytes = job->layout.straight_bytes;
+
+    return job->status == WLOAD_OK && job->engine.straight_bytes >= bytes / 4 * 3 ? bytes : 0;
+}
+
 void wload_job_free(struct wload_job *job)
 {
     if (!job) {
@@ -596,7 +604,7 @@ void wload_job_free(struct wload_job *job)
     wl_sys->free(job->layout.wants);
     wl_sys->free(job->layout.files);
     if (job->has_arena) {
-        wl_arena_unclaim(job->arena, job->status == WLOAD_OK ? job->layout.straight_bytes : 0);
+        wl_arena_unclaim(job->arena, touched_bytes(job));
     }
     wload_arena_free(job->arena);
     wl_device_close(job->device);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "loader/arena.h"
 #include "sample.h"
 #include "test.h"
 
@@ -191,6 +192,30 @@ static void check_arena(void)
     wload_job_free(job);                                                         /* never run */
     wload_arena_free(options.arena);
     free(copy);
+}
+
+/* An arena counts as faulted in where a job has filled it, not where it wanted little of it. */
+static void check_touched(void)
+{
+    const char *const pattern = "layer.3.weight";
+    const char *path = sample_write("e.safetensors", 20u << 20, 6);
+    struct wload_job_options options = {.patterns = &pattern, .pattern_count = 1};
+    struct wload_model *whole = model;
+    struct wload_error err;
+
+    CHECK_OK(wload_model_open(NULL, path, NULL, &model, &err), &err);
+    CHECK_OK(wload_arena_new(NULL, WLOAD_DEVICE_HOST, 0, &options.arena, &err), &err);
+    run(&options);
+    CHECK(options.arena->size_bytes > 0);
+    CHECK_EQ(options.arena->touched_bytes, 0);
+    options.patterns = NULL;
+    options.pattern_count = 0;
+    run(&options);
+    CHECK(options.arena->touched_bytes >= wload_model_info(model)->tensor_bytes);
+    wload_arena_free(options.arena);
+    wload_model_free(model);
+    model = whole;
+    CHECK_EQ(unlink(path), 0);
 }
 
 static void check_timeout(void)
@@ -564,6 +589,7 @@ int main(void)
     }
     check_selection();
     check_arena();
+    check_touched();
     check_timeout();
     check_held_chunks();
     check_slow_release();
