@@ -583,7 +583,9 @@ struct wload_stats {
 
 /*
  * Choose the tensors, decide how each byte is read, open files and device.
- * No weights are read before wload_job_run().
+ * No weights are read before wload_job_run().  Each file on this machine takes two
+ * descriptors until the job is freed, with WLOAD_IO_BUFFERED one; the process's
+ * limit (RLIMIT_NOFILE) is the caller's to raise.
  */
 WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
                                               const struct wload_job_options *options,

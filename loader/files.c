@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "base/err.h"
@@ -76,6 +77,24 @@ static int open_one(struct wl_files *files, const struct wload_model *model, uin
     return files->policy == WLOAD_IO_BUFFERED ? WLOAD_OK : open_direct(files, file, expected, err);
 }
 
+/* The process may have no more descriptors: say how many the load takes, and what the limit is. */
+static int refuse_count(const struct wl_files *files, const bool *is_wanted, const char *path,
+                        struct wload_error *err)
+{
+    struct rlimit limit = {0};
+    uint32_t wanted = 0;
+
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    for (uint32_t i = 0; i < files->count; i++) {
+        wanted += is_wanted[i];
+    }
+    return wl_err_sys(err, EMFILE,
+                      "a load from %u files takes %u descriptors, and this process may have %llu "
+                      "open: raise its limit (ulimit -n, setrlimit); at '%s'",
+                      wanted, files->policy == WLOAD_IO_BUFFERED ? wanted : 2 * wanted,
+                      (unsigned long long)limit.rlim_cur, path);
+}
+
 int wl_files_open(const struct wload_model *model, const bool *is_wanted,
                   enum wload_io_policy policy, struct wl_files *out, struct wload_error *err)
 {
@@ -98,6 +117,9 @@ int wl_files_open(const struct wload_model *model, const bool *is_wanted,
     for (uint32_t i = 0; i < out->count && rc == WLOAD_OK; i++) {
         if (is_wanted[i]) {
             rc = open_one(out, model, i, err);
+            rc = rc < 0 && err && err->sys_errno == EMFILE
+                     ? refuse_count(out, is_wanted, out->items[i].path, err)
+                     : rc;
         }
     }
     if (rc < 0) {

@@ -4,7 +4,8 @@
  * Method: one model of two files; every destination, reader, policy and chunk
  * size; each landed tensor is compared with plain reads of the file.  Then the
  * edges: selection, time-outs, cancel from another thread, callbacks that stop,
- * arenas used again, chunks released late, elsewhere and slowly, wrong use.
+ * arenas used again, chunks released late, elsewhere and slowly, more files than
+ * may be open, wrong use.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -13,12 +14,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "loader/arena.h"
 #include "sample.h"
 #include "test.h"
+#include "tree.h"
 
 #define HELD_MAX 4096
 
@@ -519,6 +522,38 @@ static void check_replaced_file(void)
     CHECK_EQ(unlink(path), 0);
 }
 
+/* A model of more files than may be open at once: the error says what to do. */
+static void check_many_files(void)
+{
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_HOST};
+    struct rlimit limit, few;
+    struct wload_model *many;
+    struct wload_error err;
+    struct wload_job *job;
+
+    for (unsigned i = 0; i < 40; i++) {
+        char name[32], tensor[32];
+
+        (void)snprintf(name, sizeof(name), "many/%u.safetensors", i);
+        (void)snprintf(tensor, sizeof(tensor), "t%u", i);
+        tree_write_tensors(name, tensor);
+    }
+    CHECK_OK(wload_model_open(NULL, tree_path("many"), NULL, &many, &err), &err);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = (struct rlimit){.rlim_cur = 32, .rlim_max = limit.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    CHECK_EQ(wload_job_start(many, &options, &job, NULL), WLOAD_ERR_IO);
+    CHECK_EQ(wload_job_start(many, &options, &job, &err), WLOAD_ERR_IO);
+    CHECK_EQ(err.sys_errno, EMFILE);
+    CHECK(strstr(err.message, "40 files takes 80 descriptors") != NULL);
+    CHECK(strstr(err.message, "32 open") != NULL && strstr(err.message, "ulimit -n") != NULL);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK_OK(wload_job_start(many, &options, &job, &err), &err);
+    wload_job_free(job);
+    wload_model_free(many);
+}
+
 static int shrink(void *user, const struct wload_tensor *tensor, void *address)
 {
     (void)tensor;
@@ -598,6 +633,7 @@ int main(void)
     check_nested_run();
     check_misuse();
     check_replaced_file();
+    check_many_files();
     check_shrinking_file(WLOAD_IO_BUFFERED);
     check_shrinking_file(WLOAD_IO_DIRECT);
     wload_model_free(model);
