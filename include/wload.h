@@ -538,8 +538,8 @@ typedef int (*wload_chunk_fn)(void *user, const struct wload_chunk *chunk);
  */
 struct wload_job_options {
     size_t struct_size;
-    uint32_t device_kind; /* enum wload_device_kind; with `arena` it may stay 0 */
-    uint32_t device_index;
+    uint32_t device_kind;  /* enum wload_device_kind; with `arena` 0, or the arena's */
+    uint32_t device_index; /* of that kind; with `arena` and a kind, the arena's */
     struct wload_arena *arena;
     const char *const *patterns; /* names or globs: '*' any characters, '?' one; NULL: all */
     size_t pattern_count;        /* each must match a tensor */

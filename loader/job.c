@@ -108,9 +108,12 @@ static int open_device(struct wload_job *job, struct wload_error *err)
     }
     job->device = wl_device_share(job->arena->device);
     if (options->arena && options->device_kind != WLOAD_DEVICE_AUTO &&
-        options->device_kind != (uint32_t)job->device->ops->kind) {
-        return wl_err_set(err, WLOAD_ERR_INVALID, "the arena is on %s, the job on another device",
-                          job->device->ops->name);
+        (options->device_kind != (uint32_t)job->device->ops->kind ||
+         options->device_index != job->arena->device_index)) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "the arena is on %s:%u, the job on another device: give its kind and "
+                          "index, or WLOAD_DEVICE_AUTO",
+                          job->device->ops->name, job->arena->device_index);
     }
     return WLOAD_OK;
 }

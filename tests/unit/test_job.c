@@ -4,8 +4,8 @@
  * Method: one model of two files; every destination, reader, policy and chunk
  * size; each landed tensor is compared with plain reads of the file.  Then the
  * edges: selection, time-outs, cancel from another thread, callbacks that stop,
- * arenas used again, chunks released late, elsewhere and slowly, more files than
- * may be open, wrong use.
+ * arenas used again and, by the double of the drivers, on another device, chunks
+ * released late, elsewhere and slowly, more files than may be open, wrong use.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "loader/arena.h"
 #include "sample.h"
 #include "test.h"
@@ -612,9 +613,41 @@ static void open_model(void)
     CHECK(wload_model_info(model)->tensor_count <= 1024);
 }
 
-int main(void)
+/* On a machine with two devices: a job that says where its arena is says so rightly. */
+static void check_arena_elsewhere(void)
 {
+    struct wload_job_options options = {.struct_size = sizeof(options),
+                                        .device_kind = WLOAD_DEVICE_CUDA};
+    struct wload_error err;
+    struct wload_job *job;
+
+    driver_attach();
+    driver_set("DEVICES=2");
+    CHECK_OK(wload_arena_new(NULL, WLOAD_DEVICE_CUDA, 1, &options.arena, &err), &err);
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_INVALID);
+    CHECK(strstr(err.message, "cuda:1") != NULL);
+    options.device_kind = WLOAD_DEVICE_HOST;
+    options.device_index = 1;
+    CHECK_EQ(wload_job_start(model, &options, &job, &err), WLOAD_ERR_INVALID);
+    options.device_kind = WLOAD_DEVICE_CUDA;
+    run(&options);
+    options.device_kind = WLOAD_DEVICE_AUTO;
+    options.device_index = 0;
+    CHECK_EQ(run(&options).device_index, 1);
+    wload_arena_free(options.arena);
+    driver_check_clean();
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
     open_model();
+    if (argc > 1) {
+        check_arena_elsewhere();
+        wload_model_free(model);
+        return 0;
+    }
+    CHECK_EQ(driver_run("", "two devices", NULL, NULL, 0), 0);
     for (uint32_t reader = WLOAD_READER_URING; reader <= WLOAD_READER_PREAD; reader++) {
         for (uint32_t io = WLOAD_IO_AUTO; io <= WLOAD_IO_BUFFERED; io++) {
             check_destinations(reader, io, 64u << 10);
