@@ -9,9 +9,8 @@
 #include "bench/snapshot.h"
 #include "bench/text.h"
 
-#define RUNS_MAX      1000000u
-#define TRACE_EVENTS  (1u << 17) /* the newest; two for each chunk */
-#define CHUNK_DEFAULT (8u << 20)
+#define RUNS_MAX     1000000u
+#define TRACE_EVENTS (1u << 17) /* the newest; two for each chunk */
 
 /* The options as popt gives them. */
 struct words {
@@ -39,7 +38,6 @@ static int refuse(const char *option, const char *value, const char *why)
     return options_refuse("load", option, value, why);
 }
 
-/* A chunk must fit into the ring: a ring smaller than the default chunk makes chunks smaller. */
 static int read_sizes(const struct words *words, struct wload_job_options *job)
 {
     uint64_t depth;
@@ -56,12 +54,6 @@ static int read_sizes(const struct words *words, struct wload_job_options *job)
     }
     if (words->staging && words->chunk && job->staging_bytes < job->chunk_bytes) {
         return refuse("--staging", words->staging, "less than one chunk");
-    }
-    if (words->staging && !words->chunk) {
-        job->chunk_bytes = CHUNK_DEFAULT;
-        while (job->chunk_bytes > job->staging_bytes) {
-            job->chunk_bytes /= 2;
-        }
     }
     if (words->queue_depth) {
         if (!options_whole(words->queue_depth, WL_QUEUE_DEPTH_MAX, &depth) || depth == 0) {

@@ -545,10 +545,11 @@ struct wload_job_options {
     size_t pattern_count;        /* each must match a tensor */
     uint32_t reader_kind;        /* enum wload_reader_kind */
     uint32_t io_policy;          /* enum wload_io_policy */
-    uint64_t chunk_bytes;        /* one read; a power of two, 64 KiB to 1 GiB; 0: 8 MiB */
-    uint64_t staging_bytes;      /* at most this much host memory in the ring; 0: 256 MiB, or about
-                                  * a quarter of the control group's memory limit if that is less;
-                                  * then chunk_bytes 0 may mean less, too: 1 MiB at least */
+    uint64_t chunk_bytes;        /* one read; a power of two, 64 KiB to 1 GiB; 0: 8 MiB, or less
+                                  * where the ring would not hold four */
+    uint64_t staging_bytes;      /* at most this much host memory in the ring, one chunk at least;
+                                  * 0: 256 MiB, or about a quarter of the control group's memory
+                                  * limit if that is less, or two chunks if these are more */
     uint32_t queue_depth;        /* reads in flight, at most 1024; 0: 8 */
     uint32_t reserved;
     wload_place_fn on_place;

@@ -9,38 +9,40 @@
 #include "loader/options.h"
 
 #define CHUNK_BYTES_DEFAULT   (8ull << 20)
-#define CHUNK_BYTES_SMALL     (1ull << 20) /* a default is not made smaller */
+#define CHUNK_BYTES_SMALL     (1ull << 20) /* for a control group a default is not made smaller */
 #define STAGING_BYTES_DEFAULT (256ull << 20)
 #define STAGING_CHUNKS_WANTED 4u /* a default chunk is made smaller for them */
 #define STAGING_CHUNKS_MIN    2u /* one is filled while the other is emptied */
 #define QUEUE_DEPTH_DEFAULT   8u
+
+/* A chunk, where the caller says nothing: of a small ring so little that it holds several. */
+static uint64_t size_chunk(uint64_t ring, uint64_t chunk_min)
+{
+    uint64_t chunk = CHUNK_BYTES_DEFAULT;
+
+    while (chunk > chunk_min && ring < STAGING_CHUNKS_WANTED * chunk) {
+        chunk /= 2;
+    }
+    return chunk;
+}
 
 /* The ring, where the caller says nothing: one that leaves the rest of a small control group's
  * memory to others. */
 static void size_ring(struct wload_job_options *options, const struct wl_log *log)
 {
     uint64_t limit = wl_cgroup_memory().limit_bytes;
-    uint64_t ring = limit / 4;
-    uint64_t chunk = options->chunk_bytes;
+    uint64_t ring = wl_min(limit / 4, STAGING_BYTES_DEFAULT);
 
-    options->staging_bytes = STAGING_BYTES_DEFAULT;
-    if (ring >= STAGING_BYTES_DEFAULT) {
-        return;
+    if (options->chunk_bytes == 0) {
+        options->chunk_bytes = size_chunk(ring, CHUNK_BYTES_SMALL);
     }
-    if (chunk == 0) {
-        chunk = CHUNK_BYTES_DEFAULT;
-        while (chunk > CHUNK_BYTES_SMALL && ring < STAGING_CHUNKS_WANTED * chunk) {
-            chunk /= 2;
-        }
-        options->chunk_bytes = chunk;
-    }
-    ring = wl_max(ring - ring % chunk, STAGING_CHUNKS_MIN * chunk);
+    ring = wl_max(ring - ring % options->chunk_bytes, STAGING_CHUNKS_MIN * options->chunk_bytes);
+    options->staging_bytes = ring;
     if (ring < STAGING_BYTES_DEFAULT) {
-        options->staging_bytes = ring;
         WL_LOG(log, WLOAD_LOG_INFO, "staging",
                "a ring of %" PRIu64 " bytes in chunks of %" PRIu64
                ": the control group's memory limit is %" PRIu64,
-               ring, chunk, limit);
+               ring, options->chunk_bytes, limit);
     }
 }
 
@@ -63,17 +65,19 @@ static int check_others(const struct wload_job_options *options, struct wload_er
 int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *log,
                         struct wload_error *err)
 {
-    if (options->staging_bytes == 0) {
-        size_ring(options, log);
-    }
-    options->chunk_bytes = options->chunk_bytes ? options->chunk_bytes : CHUNK_BYTES_DEFAULT;
-    options->queue_depth = options->queue_depth ? options->queue_depth : QUEUE_DEPTH_DEFAULT;
-    if (!wl_is_pow2(options->chunk_bytes) || options->chunk_bytes < WL_CHUNK_BYTES_MIN ||
-        options->chunk_bytes > WL_CHUNK_BYTES_MAX) {
+    if (options->chunk_bytes != 0 &&
+        (!wl_is_pow2(options->chunk_bytes) || options->chunk_bytes < WL_CHUNK_BYTES_MIN ||
+         options->chunk_bytes > WL_CHUNK_BYTES_MAX)) {
         return wl_err_set(err, WLOAD_ERR_INVALID,
                           "chunk_bytes %llu is not a power of two from 64 KiB to 1 GiB",
                           (unsigned long long)options->chunk_bytes);
     }
+    if (options->staging_bytes == 0) {
+        size_ring(options, log);
+    } else if (options->chunk_bytes == 0) {
+        options->chunk_bytes = size_chunk(options->staging_bytes, WL_CHUNK_BYTES_MIN);
+    }
+    options->queue_depth = options->queue_depth ? options->queue_depth : QUEUE_DEPTH_DEFAULT;
     if (options->staging_bytes < options->chunk_bytes ||
         options->staging_bytes > WL_STAGING_BYTES_MAX) {
         return wl_err_set(err, WLOAD_ERR_INVALID,

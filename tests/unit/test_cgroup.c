@@ -319,7 +319,14 @@ static const struct ring_row {
     {100 * MIB, 8 * MIB, 0, 8 * MIB, 24 * MIB, true},
     {96 * MIB, 64 * MIB, 0, 64 * MIB, 128 * MIB, true},
     {96 * MIB, 128 * MIB, 0, 128 * MIB, 256 * MIB, false},
-    {96 * MIB, 256 * MIB, 0, 256 * MIB, 256 * MIB, false},
+    {96 * MIB, 256 * MIB, 0, 256 * MIB, 512 * MIB, false},
+    {UNKNOWN, 512 * MIB, 0, 512 * MIB, GIB, false}, /* a ring is never less than two chunks */
+    {UNKNOWN, GIB, 0, GIB, 2 * GIB, false},
+    {UNKNOWN, 0, 32 * MIB, 8 * MIB, 32 * MIB, false}, /* a small one makes chunks smaller */
+    {UNKNOWN, 0, 31 * MIB, 4 * MIB, 31 * MIB, false},
+    {UNKNOWN, 0, 4 * MIB, MIB, 4 * MIB, false},
+    {UNKNOWN, 0, MIB / 8, MIB / 16, MIB / 8, false},
+    {UNKNOWN, 0, MIB / 16, MIB / 16, MIB / 16, false},
     {96 * MIB, 0, 256 * MIB, 8 * MIB, 256 * MIB, false}, /* who says how large means it */
     {96 * MIB, 2 * MIB, 512 * MIB, 2 * MIB, 512 * MIB, false},
 };
