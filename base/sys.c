@@ -125,6 +125,7 @@ const struct wl_sys wl_sys_real = {
     .mincore = mincore,
     .fadvise = posix_fadvise,
     .eventfd = eventfd,
+    .pipe = pipe2,
     .thread_start = real_thread_start,
     .ring_init = io_uring_queue_init_params,
     .ring_exit = io_uring_queue_exit,

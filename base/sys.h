@@ -55,6 +55,7 @@ struct wl_sys {
     int (*fadvise)(int fd, off_t offset, off_t size, int advice);
 
     int (*eventfd)(unsigned value, int flags);
+    int (*pipe)(int ends[2], int flags); /* pipe2 */
     int (*thread_start)(pthread_t *thread, void *(*run)(void *), void *argument);
 
     int (*ring_init)(unsigned entries, struct io_uring *ring, struct io_uring_params *params);

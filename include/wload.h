@@ -35,8 +35,9 @@
  *            and lives as long as that handle.
  * Threads    A context and an opened model are immutable: share them freely.  A
  *            job belongs to the thread that started it; wload_job_cancel() and
- *            wload_chunk_release() may be called by any thread.  Any number of
- *            jobs may run at once, each on a thread of its own.
+ *            wload_chunk_release() may be called by any thread, wload_job_free()
+ *            by any when no other uses the job.  Any number of jobs may run at
+ *            once, each on a thread of its own.
  * Callbacks  Run on the thread inside wload_job_run(), never on a hidden one.
  *            They may call getters, wload_job_cancel(), wload_chunk_release()
  *            and wload_arena_read(), nothing else of this library.
@@ -621,7 +622,10 @@ WLOAD_API void wload_chunk_release(const struct wload_chunk *chunk);
 /* Set stats->struct_size first.  Call on the job's thread. */
 WLOAD_API void wload_job_stats(const struct wload_job *job, struct wload_stats *stats);
 
-/* Waits for reads and copies in flight, so memory given by on_place is quiet when this returns. */
+/*
+ * Any thread, when no other uses the job; it need not have run, or not to its end.
+ * Waits for reads and copies in flight, so memory given by on_place is quiet when this returns.
+ */
 WLOAD_API void wload_job_free(struct wload_job *job);
 
 #ifdef __cplusplus

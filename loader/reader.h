@@ -4,7 +4,7 @@
  *
  * reader_uring.c is the fast one; reader_pread.c works where io_uring is barred.
  * A reader knows the job's files by number and never opens or closes one.
- * All calls but wake() come from the job's thread.
+ * All calls but wake() and close() come from the job's thread.
  */
 #ifndef WL_READER_H
 #define WL_READER_H
@@ -61,7 +61,8 @@ struct wl_reader_ops {
                 int64_t timeout_ns);
     /* Any thread: a reap() that waits, or else the next one, returns at once. */
     void (*wake)(struct wl_reader *reader);
-    /* Waits for reads in flight: no target is written to after this returns. */
+    /* Any thread, when no other uses the reader.  Waits for reads in flight: no target is written
+     * to after this returns. */
     void (*close)(struct wl_reader *reader);
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reader: io_uring, one ring, registered files and buffers where the kernel grants them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define WAKE_DATA      (~0ull - 7) /* user_data of the poll on the eventfd; slots count from 0 */
 #define REAP_MAX       64u
 #define FILES_PER_ITEM 2u /* registered: the buffered descriptor, then the direct one */
+#define END_WAIT_MS    30000
 
 struct uring_reader {
     struct wl_reader base;
@@ -24,6 +26,7 @@ struct uring_reader {
     uint32_t slot_count;
     uint32_t in_flight;
     int wake_fd;
+    int end_fd; /* hangs up when the kernel has let go of the ring and all its reads */
     bool is_wake_armed;
     bool has_files;
     bool has_buffers;
@@ -57,20 +60,38 @@ static int init_ring(struct uring_reader *uring, struct wload_error *err)
     return WLOAD_OK;
 }
 
-static void register_files(struct uring_reader *uring)
+/*
+ * The ring's files, and last the writing end of a pipe, which only the ring then holds: the reading
+ * end tells when the ring is gone.  Plain descriptors work as well, so the pipe may be alone.
+ */
+static int register_files(struct uring_reader *uring, struct wload_error *err)
 {
     uint32_t count = uring->files->count * FILES_PER_ITEM;
-    int *fds = wl_sys_array(count, sizeof(fds[0]));
+    int *fds = wl_sys_array(count + 1, sizeof(fds[0]));
+    int ends[2];
+    int rc;
 
     if (!fds) {
-        return; /* plain descriptors work as well */
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for an io_uring reader");
     }
+    if (wl_sys->pipe(ends, O_CLOEXEC) < 0) {
+        wl_sys->free(fds);
+        return wl_err_sys(err, errno, "no pipe to see the ring's end by");
+    }
+    uring->end_fd = ends[0];
     for (uint32_t i = 0; i < uring->files->count; i++) {
         fds[FILES_PER_ITEM * i] = uring->files->items[i].fd;
         fds[FILES_PER_ITEM * i + 1] = uring->files->items[i].direct_fd;
     }
-    uring->has_files = wl_sys->ring_register_files(&uring->ring, fds, count) == 0;
+    fds[count] = ends[1];
+    rc = wl_sys->ring_register_files(&uring->ring, fds, count + 1);
     wl_sys->free(fds);
+    uring->has_files = rc == 0;
+    if (!uring->has_files) {
+        rc = wl_sys->ring_register_files(&uring->ring, &ends[1], 1);
+    }
+    (void)wl_sys->close(ends[1]);
+    return rc < 0 ? wl_err_sys(err, -rc, "io_uring registers no file") : WLOAD_OK;
 }
 
 static int uring_open(const struct wl_reader_request *request, struct wl_reader **out,
@@ -86,6 +107,7 @@ static int uring_open(const struct wl_reader_request *request, struct wl_reader 
     uring->files = request->files;
     uring->log = request->log;
     uring->slot_count = request->slot_count;
+    uring->end_fd = -1;
     uring->is_buffer_registered = wl_sys_array(request->slot_count, sizeof(bool));
     if (!uring->is_buffer_registered) {
         rc = wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for an io_uring reader");
@@ -100,7 +122,10 @@ static int uring_open(const struct wl_reader_request *request, struct wl_reader 
     if (rc < 0) {
         goto out_close;
     }
-    register_files(uring);
+    rc = register_files(uring, err);
+    if (rc < 0) {
+        goto out_exit;
+    }
     uring->has_buffers = wl_sys->ring_reserve_buffers(&uring->ring, uring->slot_count) == 0;
     (void)snprintf(uring->base.note, WL_NOTE_BYTES, "io_uring, files %s, buffers %s",
                    uring->has_files ? "registered" : "plain",
@@ -108,6 +133,11 @@ static int uring_open(const struct wl_reader_request *request, struct wl_reader 
     *out = &uring->base;
     return WLOAD_OK;
 
+out_exit:
+    wl_sys->ring_exit(&uring->ring);
+    if (uring->end_fd >= 0) {
+        (void)wl_sys->close(uring->end_fd);
+    }
 out_close:
     (void)wl_sys->close(uring->wake_fd);
 out_free:
@@ -242,21 +272,38 @@ static void uring_wake(struct wl_reader *reader)
     (void)eventfd_write(uring->wake_fd, 1);
 }
 
+/* The ring is left: the kernel cancels its reads and, when all of them are over, lets go of it. */
+static void await_end(struct uring_reader *uring)
+{
+    struct pollfd end = {.fd = uring->end_fd};
+    int rc;
+
+    do {
+        rc = poll(&end, 1, END_WAIT_MS);
+    } while (rc < 0 && errno == EINTR);
+    if (rc <= 0) {
+        WL_LOG(uring->log, WLOAD_LOG_ERROR, "reader",
+               "reads in flight have not ended in %d s, their memory may still be written to: does "
+               "the storage hang, or a child process hold the ring?",
+               END_WAIT_MS / 1000);
+    }
+}
+
+/* A thread that did not submit the reads cannot reap them: the ring takes it for nobody's. */
 static void uring_close(struct wl_reader *reader)
 {
     struct uring_reader *uring = (struct uring_reader *)reader;
     struct wl_read_done done[REAP_MAX];
+    int rc = 0;
 
-    while (uring->in_flight > 0) {
-        int rc = uring_reap(reader, done, REAP_MAX, -1);
-
-        if (rc < 0) {
-            WL_LOG(uring->log, WLOAD_LOG_ERROR, "reader", "cannot wait for reads in flight: %s",
-                   strerrorname_np(-rc));
-            break; /* leaving the ring cancels them */
-        }
+    while (uring->in_flight > 0 && rc >= 0) {
+        rc = uring_reap(reader, done, REAP_MAX, -1);
     }
     wl_sys->ring_exit(&uring->ring);
+    if (rc < 0) {
+        await_end(uring);
+    }
+    (void)wl_sys->close(uring->end_fd);
     (void)wl_sys->close(uring->wake_fd);
     wl_sys->free(uring->is_buffer_registered);
     wl_sys->free(uring);

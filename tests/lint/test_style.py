@@ -27,7 +27,8 @@ THROUGH_SYS = (
     "malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf posix_memalign "
     "aligned_alloc open openat creat close fopen fdopen fclose fread fwrite stat fstat lstat statx "
     "fstatat read pread readv preadv write pwrite writev pwritev opendir fdopendir readdir "
-    "closedir mmap munmap madvise mincore posix_fadvise readahead eventfd pthread_create "
+    "closedir mmap munmap madvise mincore posix_fadvise readahead eventfd pipe pipe2 "
+    "pthread_create "
     "io_uring_queue_init io_uring_queue_init_params io_uring_queue_exit io_uring_submit "
     "io_uring_submit_and_wait io_uring_submit_and_wait_timeout io_uring_wait_cqe "
     "io_uring_register_files io_uring_register_buffers syscall").split()

@@ -325,6 +325,12 @@ static int faulty_eventfd(unsigned value, int flags)
     return wl_sys_real.eventfd(value, flags);
 }
 
+static int faulty_pipe(int ends[2], int flags)
+{
+    FAIL(EMFILE, -1);
+    return wl_sys_real.pipe(ends, flags);
+}
+
 static int faulty_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     FAIL(EAGAIN, EAGAIN);
@@ -419,6 +425,7 @@ static struct wl_sys faulty_table(void)
     table.mincore = faulty_mincore;
     table.fadvise = faulty_fadvise;
     table.eventfd = faulty_eventfd;
+    table.pipe = faulty_pipe;
     table.thread_start = faulty_thread_start;
     table.ring_init = faulty_ring_init;
     table.ring_register_files = faulty_ring_register_files;

@@ -4,7 +4,8 @@
  * Method: the same checks over each row of the registry, on a real file: reads of
  * all sizes, through the page cache and past it, the end of the file, a bad
  * descriptor, time-outs, wake() before and during a wait, and a close with reads
- * still in flight.
+ * still in flight, by the thread that submitted them and by another one; of these
+ * one is from a pipe, so that it cannot end by itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +27,20 @@
 static uint8_t *truth;
 static uint8_t *memory;
 static uint64_t file_bytes;
-static struct wl_job_file items[2];
-static struct wl_files files = {.items = items, .count = 2};
-static const struct wl_log silent;
+static int pipe_ends[2];
+static struct wl_job_file items[3];
+static struct wl_files files = {.items = items, .count = 3};
+
+static void refuse_line(void *user, enum wload_log_level level, const char *component,
+                        const char *line)
+{
+    (void)user;
+    (void)level;
+    (void)fprintf(stderr, "%s: %s\n", component, line);
+    exit(1);
+}
+
+static const struct wl_log errors = {.line = refuse_line, .level = WLOAD_LOG_ERROR};
 
 static void open_files(void)
 {
@@ -39,6 +51,8 @@ static void open_files(void)
     items[0].fd = open(path, O_RDONLY | O_CLOEXEC);
     items[0].direct_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
     items[1] = (struct wl_job_file){.path = "no file", .fd = -1, .direct_fd = -1};
+    CHECK_EQ(pipe2(pipe_ends, O_CLOEXEC), 0);
+    items[2] = (struct wl_job_file){.path = "a pipe", .fd = pipe_ends[0], .direct_fd = -1};
     CHECK(items[0].fd >= 0);
     CHECK_EQ(fstat(items[0].fd, &status), 0);
     file_bytes = (uint64_t)status.st_size;
@@ -59,7 +73,7 @@ static struct wl_reader *open_reader(enum wload_reader_kind kind)
     struct wl_reader_request request = {.files = &files,
                                         .slot_count = SLOTS,
                                         .parallel_count = SLOTS,
-                                        .log = &silent};
+                                        .log = &errors};
     struct wl_reader *reader = NULL;
     struct wload_error err;
 
@@ -179,6 +193,14 @@ static void check_waits(struct wl_reader *reader)
     CHECK_EQ(pthread_join(thread, NULL), 0);
 }
 
+static void check_untouched(void)
+{
+    memset(memory, 0x11, SLOTS * SLOT_BYTES);
+    for (size_t i = 0; i < SLOTS * SLOT_BYTES; i++) {
+        CHECK_EQ(memory[i], 0x11);
+    }
+}
+
 /* After close no target is written to: the memory may be somebody else's. */
 static void check_close(struct wl_reader *reader)
 {
@@ -186,10 +208,35 @@ static void check_close(struct wl_reader *reader)
         submit(reader, slot, slot * 4096ull, SLOT_BYTES, true);
     }
     reader->ops->close(reader);
-    memset(memory, 0x11, SLOTS * SLOT_BYTES);
-    for (size_t i = 0; i < SLOTS * SLOT_BYTES; i++) {
-        CHECK_EQ(memory[i], 0x11);
+    check_untouched();
+}
+
+static void *close_it(void *argument)
+{
+    struct wl_reader *reader = argument;
+
+    reader->ops->close(reader);
+    CHECK_EQ(write(pipe_ends[1], truth, 4096), 4096);
+    check_untouched();
+    return NULL;
+}
+
+static void check_close_elsewhere(struct wl_reader *reader)
+{
+    struct wl_read endless = {.target = buffer(0),
+                              .size_bytes = 4096,
+                              .file_index = 2,
+                              .is_staged = true};
+    pthread_t thread;
+
+    reader->ops->submit(reader, &endless);
+    for (uint32_t slot = 1; slot < SLOTS; slot++) {
+        submit(reader, slot, slot * 4096ull, SLOT_BYTES, slot % 2 == 0);
     }
+    reader->ops->flush(reader);
+    CHECK_EQ(pthread_create(&thread, NULL, close_it, reader), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(read(pipe_ends[0], memory, 4096), 4096); /* nobody else has */
 }
 
 int main(void)
@@ -204,6 +251,7 @@ int main(void)
             check_ends(reader);
             check_waits(reader);
             check_close(reader);
+            check_close_elsewhere(open_reader((enum wload_reader_kind)kind));
         }
     }
     free(truth);
