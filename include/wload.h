@@ -38,7 +38,8 @@
  *            wload_chunk_release() may be called by any thread, wload_job_free()
  *            by any when no other uses the job.  Any number of jobs may run at
  *            once, each on a thread of its own.
- * Callbacks  Run on the thread inside wload_job_run(), never on a hidden one.
+ * Callbacks  Run on the thread that calls the function they serve, never on a
+ *            hidden one; wload_log_fn alone is called by any thread.
  *            They may call getters, wload_job_cancel(), wload_chunk_release()
  *            and wload_arena_read(), nothing else of this library.
  * Units      Bytes are uint64_t and end in _bytes or _offset.  Times are int64_t

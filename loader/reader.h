@@ -43,7 +43,8 @@ struct wl_reader_ops {
     const char *name;
     enum wload_reader_kind kind;
 
-    /* Make everything that reads will need, and say in the note how, in a few words. */
+    /* Make everything that reads will need, and say in the note how, in a few words.  NULL: this
+     * reader stands before another one, and is opened by wl_reader_net_open(). */
     int (*open)(const struct wl_reader_request *request, struct wl_reader **out,
                 struct wload_error *err);
     /* Optional help: slot's buffer is this memory, for as long as the reader is open. */

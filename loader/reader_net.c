@@ -160,6 +160,13 @@ static int start_threads(struct net_reader *reader, struct wload_error *err)
                                     : wl_err_sys(err, rc, "cannot start a thread to download with");
 }
 
+/* The other reader's note may grow with each buffer. */
+static void write_note(struct net_reader *reader)
+{
+    (void)snprintf(reader->base.note, WL_NOTE_BYTES, "%u connections; %.200s",
+                   reader->intake->transfer.connection_count, reader->local->note);
+}
+
 int wl_reader_net_open(struct wl_intake *intake, const struct wl_reader_request *request,
                        struct wl_reader *local, struct wl_reader **out, struct wload_error *err)
 {
@@ -186,8 +193,7 @@ int wl_reader_net_open(struct wl_intake *intake, const struct wl_reader_request 
         net_close(&reader->base);
         return rc;
     }
-    (void)snprintf(reader->base.note, WL_NOTE_BYTES, "%u connections; %.200s",
-                   reader->intake->transfer.connection_count, local->note);
+    write_note(reader);
     *out = &reader->base;
     return WLOAD_OK;
 }
@@ -197,6 +203,7 @@ static void net_buffer_add(struct wl_reader *base, uint32_t slot, void *memory, 
     struct net_reader *reader = (struct net_reader *)base;
 
     reader->local->ops->buffer_add(reader->local, slot, memory, size_bytes);
+    write_note(reader);
 }
 
 static void net_submit(struct wl_reader *base, const struct wl_read *read)

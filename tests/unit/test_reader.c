@@ -5,7 +5,8 @@
  * all sizes, through the page cache and past it, the end of the file, a bad
  * descriptor, time-outs, wake() before and during a wait, and a close with reads
  * still in flight, by the thread that submitted them and by another one; of these
- * one is from a pipe, so that it cannot end by itself.
+ * one is from a pipe, so that it cannot end by itself.  Of the reader for networks,
+ * which others test, the note.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/sys.h"
+#include "loader/intake.h"
 #include "loader/reader.h"
 #include "sample.h"
 #include "test.h"
@@ -239,6 +241,35 @@ static void check_close_elsewhere(struct wl_reader *reader)
     CHECK_EQ(read(pipe_ends[0], memory, 4096), 4096); /* nobody else has */
 }
 
+static void grow_note(struct wl_reader *reader, uint32_t slot, void *target, size_t size_bytes)
+{
+    (void)target;
+    (void)size_bytes;
+    (void)snprintf(reader->note, sizeof(reader->note), "buffer %u refused", slot);
+}
+
+static void forget(struct wl_reader *reader)
+{
+    (void)reader;
+}
+
+/* What the reader behind the one for networks finds late is told, too. */
+static void check_note_behind(void)
+{
+    static const struct wl_reader_ops ops = {.buffer_add = grow_note, .close = forget};
+    static struct wl_intake intake = {.transfer.connection_count = 2};
+    struct wl_reader local = {.ops = &ops, .note = "as it began"};
+    struct wl_reader_request request = {.slot_count = SLOTS};
+    struct wl_reader *reader;
+    struct wload_error err;
+
+    CHECK_OK(wl_reader_net_open(&intake, &request, &local, &reader, &err), &err);
+    CHECK_STR(reader->note, "2 connections; as it began");
+    reader->ops->buffer_add(reader, 3, buffer(3), SLOT_BYTES);
+    CHECK_STR(reader->note, "2 connections; buffer 3 refused");
+    reader->ops->close(reader);
+}
+
 int main(void)
 {
     open_files();
@@ -254,6 +285,7 @@ int main(void)
             check_close_elsewhere(open_reader((enum wload_reader_kind)kind));
         }
     }
+    check_note_behind();
     free(truth);
     return 0;
 }
