@@ -54,4 +54,10 @@ struct wload_job {
 int wl_job_options_fill(struct wload_job_options *options, const struct wl_log *log,
                         struct wload_error *err);
 
+/* All that can be done before the first run; options are filled in first. */
+int wl_job_prepare(struct wload_job *job, struct wload_error *err);
+
+/* Others wait for what is brought here from now on, so it is not begun before somebody runs it. */
+int wl_job_begin_intake(struct wload_job *job, struct wload_error *err);
+
 #endif /* WL_JOB_H */
