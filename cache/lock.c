@@ -45,7 +45,7 @@ static int open_file(const char *path, bool *is_ours)
 
     *is_ours = false;
     if (fd == -EACCES || fd == -EROFS || fd == -EPERM) {
-        int readable = open_retrying(path, O_RDONLY, 0); /* enough for flock(2) */
+        int readable = open_retrying(path, O_RDONLY, 0); /* mostly enough for flock(2) */
 
         return readable < 0 ? fd : readable;
     }
@@ -233,6 +233,11 @@ static int try_once(const struct wl_log *log, const char *path, struct wl_lock *
     case EWOULDBLOCK:
     case EACCES: /* on some file systems */
         return held_elsewhere(path, err);
+    case EBADF: /* NFS locks for writing only what is open for it */
+    case EINVAL:
+    case EIO:
+    case ESTALE:
+        return go_without(log, path, strerrordesc_np(failure));
     default:
         return wl_err_sys(err, failure, "cannot lock '%s'", path);
     }

@@ -14,14 +14,14 @@
 struct wl_lock {
     int fd;       /* -1: not held, or held by its existence only */
     char *path;   /* of a lock that is a lock by existing; NULL: flock, or none */
-    bool is_held; /* false: the file cannot be had at all (read-only), the caller goes on without */
+    bool is_held; /* false: it cannot be had at all (read-only), the caller goes on without */
 };
 
 /*
  * Take the lock at `path`, whose directories are made where missing, or come
  * back at once.  WLOAD_ERR_LOCKED: another has it.  Where the file can be
- * neither made nor opened, or its file system knows no locks and it cannot stand
- * for one by existing: WLOAD_OK with is_held false, logged as "cache".
+ * neither made nor opened nor locked, and cannot stand for a lock by existing:
+ * WLOAD_OK with is_held false, logged as "cache".
  */
 int wl_lock_try(const struct wl_log *log, const char *path, struct wl_lock *out,
                 struct wload_error *err);

@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/wait.h>
 
+#include "base/base.h"
 #include "base/file.h"
 #include "base/sys.h"
 #include "tree.h"
@@ -231,6 +232,46 @@ static void check_read_only(void)
     CHECK_EQ(chmod(tree_path("theirs"), 0755), 0);
 }
 
+static int read_only_openat(int dir, const char *path, int flags, unsigned mode)
+{
+    if ((flags & O_ACCMODE) != O_RDONLY) {
+        errno = EACCES;
+        return -1;
+    }
+    return openat(dir, path, flags, mode);
+}
+
+static int flock_errno;
+
+static int failing_flock(int fd, int operation)
+{
+    (void)operation;
+    errno = flock_errno;
+    return flock_errno == EBADF && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY ? 0 : -1;
+}
+
+/* NFS has no lock for a file that is open to be read only; servers fail in ways of their own. */
+static void check_not_lockable(void)
+{
+    static const int failures[] = {EBADF, EINVAL, EIO, ESTALE};
+    struct wl_sys table = wl_sys_real;
+    const char *path = tree_path("remote.lock");
+
+    tree_write_text("remote.lock", "");
+    table.openat = read_only_openat;
+    table.flock = failing_flock;
+    wl_sys = &table;
+    for (size_t i = 0; i < WL_COUNT_OF(failures); i++) {
+        flock_errno = failures[i];
+        check_without(path);
+        CHECK_EQ(access(path, F_OK), 0);
+    }
+    table.openat = wl_sys_real.openat;
+    flock_errno = EBADF;
+    check_free(path);
+    wl_sys = &wl_sys_real;
+}
+
 /* ---- A file system without locks ---------------------------------------------------- */
 
 static int no_flock(int fd, int operation)
@@ -325,6 +366,7 @@ int main(void)
     check_removed_by_its_holder(true);
     check_planted();
     check_read_only();
+    check_not_lockable();
     check_soft();
     return 0;
 }
