@@ -20,7 +20,7 @@
 #define ENDPOINT_STAGING "https://hub-ci.huggingface.co"
 #define TIMEOUT_S        10
 #define SECONDS_MAX      (7 * 24 * 3600)
-#define TOKEN_BYTES_MAX  65536u
+#define TOKEN_FILE_MAX   65536u
 #define FOR_EVER         (-1)
 #define READ_BY_OTHERS   (S_IRGRP | S_IROTH)
 #define SPACE            " \t\r\n\v\f"
@@ -288,6 +288,11 @@ static int take_token(const char *text, size_t bytes, const char *from, char **o
                               "the token in %s has a character that no token has", from);
         }
     }
+    if (bytes > WL_CONFIG_TOKEN_BYTES_MAX) {
+        return wl_err_set(err, WLOAD_ERR_AUTH,
+                          "the token in %s has %zu bytes; at most %u can be sent", from, bytes,
+                          WL_CONFIG_TOKEN_BYTES_MAX);
+    }
     if (bytes == 0) {
         return WLOAD_OK;
     }
@@ -312,7 +317,7 @@ static int read_token_file(const struct wl_log *log, const char *path, char **ou
     struct wload_error finding = {0};
     char *text;
     size_t bytes;
-    int rc = wl_file_read(path, TOKEN_BYTES_MAX, &text, &bytes, &finding);
+    int rc = wl_file_read(path, TOKEN_FILE_MAX, &text, &bytes, &finding);
 
     if (rc == WLOAD_ERR_NOMEM) {
         return no_memory(err);

@@ -14,7 +14,8 @@
 
 #include "base/log.h"
 
-#define WL_CONFIG_ROOTS_MAX 2
+#define WL_CONFIG_ROOTS_MAX       2
+#define WL_CONFIG_TOKEN_BYTES_MAX 8000u /* servers take no longer headers */
 
 struct wl_config {
     char *hub_cache;                             /* absolute, links resolved as far as it exists */

@@ -16,6 +16,10 @@
 
 #define HEADERS_BYTES_MAX (256u << 10)
 #define BUFFER_BYTES      (512L << 10)
+#define TOKEN_PREFIX      "Authorization: Bearer "
+
+_Static_assert(sizeof(TOKEN_PREFIX) + WL_CONFIG_TOKEN_BYTES_MAX <= WL_HTTP_URL_BYTES,
+               "a header's line has room for every token");
 
 struct wl_http {
     const struct wl_config *config;
@@ -282,7 +286,7 @@ static bool add_headers(struct curl_slist **list, const struct wl_http_request *
     bool is_range = request->range_end > 0;
 
     return add_header(list, "Accept-Encoding: identity") &&
-           (!request->token || add_header(list, "Authorization: Bearer %s", request->token)) &&
+           (!request->token || add_header(list, TOKEN_PREFIX "%s", request->token)) &&
            (!is_range || add_header(list, "Range: bytes=%" PRIu64 "-%" PRIu64, request->range_begin,
                                     request->range_end - 1)) &&
            (!is_range || !request->if_range || add_header(list, "If-Range: %s", request->if_range));

@@ -428,6 +428,31 @@ static void check_token_refused(void)
     }
 }
 
+/* What no header has room for is refused where it is read. */
+static void check_token_length(void)
+{
+    static char text[WL_CONFIG_TOKEN_BYTES_MAX + 2];
+
+    memset(text, 't', WL_CONFIG_TOKEN_BYTES_MAX);
+    for (int more = 0; more < 2; more++) {
+        struct wload_error err = {0};
+        struct wl_config config;
+        int rc;
+
+        text[WL_CONFIG_TOKEN_BYTES_MAX] = more ? 't' : '\n';
+        write_token("long/token", text, 0600);
+        environment((const char *const[VARIABLES_MAX]){"HF_HOME=@long"});
+        rc = wl_config_read(&listening, &nothing, &config, &err);
+        CHECK_EQ(rc, more ? WLOAD_ERR_AUTH : WLOAD_OK);
+        if (more) {
+            CHECK(strstr(err.message, "long/token has 8001 bytes") != NULL);
+        } else {
+            CHECK_EQ(strlen(config.token), WL_CONFIG_TOKEN_BYTES_MAX);
+            wl_config_clear(&config);
+        }
+    }
+}
+
 static void check_token_file_warnings(void)
 {
     static const struct {
@@ -506,6 +531,7 @@ int main(void)
     check_endpoint();
     check_token_order();
     check_token_refused();
+    check_token_length();
     check_token_file_warnings();
     check_failures();
     return 0;
