@@ -15,6 +15,7 @@
 #include "base/sys.h"
 
 #define PASSWD_BYTES 16384u
+#define LINKS_MAX    40u /* as many as the kernel follows */
 #define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 /* ---- Expansion --------------------------------------------------------------------- */
@@ -188,29 +189,63 @@ static void follow(char *base, const char *rest)
     base[end == 0 ? 1 : end] = '\0';
 }
 
-int wl_path_resolve(char **path, struct wload_error *err)
+/* The length of what the link at base/<first part of rest> points to; 0: there is none. */
+static size_t read_link(const char *base, const char *rest, char target[WL_PATH_BYTES_MAX])
 {
-    const char *rest;
-    char *base = existing_part(*path, &rest);
+    char link[WL_PATH_BYTES_MAX];
+    int size = snprintf(link, sizeof(link), "%s/%.*s", base, (int)strcspn(rest, "/"), rest);
+    ssize_t bytes = -1;
+
+    if (rest[0] != '\0' && size > 0 && (size_t)size < sizeof(link)) {
+        bytes = wl_sys->readlinkat(AT_FDCWD, link, target, WL_PATH_BYTES_MAX);
+    }
+    return bytes > 0 && (size_t)bytes < WL_PATH_BYTES_MAX ? (size_t)bytes : 0;
+}
+
+/* What existing_part() took apart, put together; where a link that leads to nothing lies between
+ * the two, with what it says in its place.  NULL: no memory. */
+static char *join(const char *base, const char *rest, bool *is_link)
+{
+    char target[WL_PATH_BYTES_MAX];
+    size_t bytes = read_link(base, rest, target);
     char *out;
 
-    if (!base && (*path)[0] == '/') {
-        return WLOAD_OK; /* no /proc: it is good as it is */
-    }
-    if (!base) {
-        return wl_err_set(err, WLOAD_ERR_IO, "cannot tell where '%s' is: use an absolute path",
-                          *path);
+    *is_link = bytes > 0;
+    if (bytes > 0) {
+        return wl_str_new("%s%s%.*s%s", target[0] == '/' ? "" : base, target[0] == '/' ? "" : "/",
+                          (int)bytes, target, rest + strcspn(rest, "/"));
     }
     out = wl_sys_array(strlen(base) + strlen(rest) + 2, 1);
     if (out) {
         memcpy(out, base, strlen(base));
         follow(out, rest);
     }
-    wl_sys->free(base);
-    if (!out) {
-        return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for its path", *path);
+    return out;
+}
+
+int wl_path_resolve(char **path, struct wload_error *err)
+{
+    bool is_link = true;
+
+    for (unsigned links = 0; is_link && links < LINKS_MAX; links++) {
+        const char *rest;
+        char *base = existing_part(*path, &rest);
+        char *out;
+
+        if (!base && (*path)[0] == '/') {
+            return WLOAD_OK; /* no /proc: it is good as it is */
+        }
+        if (!base) {
+            return wl_err_set(err, WLOAD_ERR_IO, "cannot tell where '%s' is: use an absolute path",
+                              *path);
+        }
+        out = join(base, rest, &is_link);
+        wl_sys->free(base);
+        if (!out) {
+            return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for its path", *path);
+        }
+        wl_sys->free(*path);
+        *path = out;
     }
-    wl_sys->free(*path);
-    *path = out;
     return WLOAD_OK;
 }

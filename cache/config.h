@@ -18,7 +18,7 @@
 #define WL_CONFIG_TOKEN_BYTES_MAX 8000u /* servers take no longer headers */
 
 struct wl_config {
-    char *hub_cache;                             /* absolute, links resolved as far as it exists */
+    char *hub_cache;                             /* absolute, links resolved */
     char *plain_roots[WL_CONFIG_ROOTS_MAX];      /* directories of <org>/<name>/ */
     const char *root_names[WL_CONFIG_ROOTS_MAX]; /* the variables that named them */
     uint32_t root_count;

@@ -95,6 +95,11 @@ static void check_cache(void)
         {{"HF_HUB_CACHE=/none/~/a"}, NULL, "/none/~/a", 0},
         {{"HF_HUB_CACHE=~nobody-of-this-name/x"}, NULL, "~nobody-of-this-name/x", 0},
         {{"HF_HUB_CACHE=@link/deep/./er"}, NULL, "target/deep/er", 0},
+        {{"HF_HUB_CACHE=@dangling"}, NULL, "scratch/hub", 0},
+        {{"HF_HUB_CACHE=@dangling/deep/er"}, NULL, "scratch/hub/deep/er", 0},
+        {{"HF_HUB_CACHE=@chain/../x"}, NULL, "scratch/x", 0},
+        {{"HF_HUB_CACHE=dangling"}, NULL, "scratch/hub", 0},
+        {{"HF_HUB_CACHE=@round/x"}, NULL, "round/x", 0}, /* nothing can be made there */
         {{"HF_HUB_CACHE=@target//none/../x/"}, NULL, "target/x", 0},
         {{"HF_HUB_CACHE=/../../none/../.."}, NULL, "/", 0},
         {{"HF_HUB_CACHE=relative/cache"}, NULL, "relative/cache", 0},
@@ -521,6 +526,9 @@ int main(void)
     tree_make_folders("home/x");
     tree_make_folders("target/x");
     CHECK_EQ(symlink("target", tree_path("link")), 0);
+    CHECK_EQ(symlink("target/../scratch/hub", tree_path("dangling")), 0);
+    CHECK_EQ(symlink(tree_path("dangling"), tree_path("chain")), 0);
+    CHECK_EQ(symlink("round", tree_path("round")), 0);
     CHECK_EQ(chdir(sample_dir()), 0);
     check_cache();
     check_home_of_the_system();
