@@ -361,13 +361,11 @@ static void clear(struct wl_fetch *fetch)
 static int finish(struct wl_snapshot *snapshot, struct wload_error *err)
 {
     struct wl_store *store = &snapshot->store;
-    int rc = store->ops->finish(store, snapshot->spec.revision, err);
 
-    for (uint32_t i = 0; i < snapshot->absent_count && rc == WLOAD_OK; i++) {
-        rc = store->ops == &wl_store_hub ? wl_store_hub_absent(store, snapshot->absent[i], err)
-                                         : WLOAD_OK;
+    for (uint32_t i = 0; i < snapshot->absent_count && store->ops == &wl_store_hub; i++) {
+        wl_store_hub_note_absent(store, snapshot->absent[i]);
     }
-    return rc;
+    return store->ops->finish(store, snapshot->spec.revision, err);
 }
 
 static int run(struct wl_fetch *fetch, struct wload_error *err)

@@ -116,7 +116,8 @@ bool wl_store_hash(const struct wl_store *store, const char *name, char hash[WL_
 int wl_store_quarantine(struct wl_store *store, const char *name, char **moved_to,
                         struct wload_error *err);
 
-/* A file of the cache that says for a commit that `name` is not in it, as other tools look for. */
-int wl_store_hub_absent(struct wl_store *store, const char *name, struct wload_error *err);
+/* A file of the cache that says for a commit that `name` is not in it, as other tools look for.  A
+ * failure is logged, and that is all. */
+void wl_store_hub_note_absent(const struct wl_store *store, const char *name);
 
 #endif /* WL_STORE_H */

@@ -97,6 +97,23 @@ static int write_ref(const struct wl_store *store, const char *path, struct wloa
                   : wl_store_write(store, store->repo_path, "ref", path, store->commit, err);
 }
 
+/* All that was wanted is there, whether the ref can be written or not: in a cache that is only
+ * read, or where another ref's name, as 'a' for 'a/b', is in the way. */
+static bool is_no_loss(const struct wload_error *why)
+{
+    switch (why->sys_errno) {
+    case EROFS:
+    case EACCES:
+    case EPERM:
+    case ENOTDIR:
+    case EISDIR:
+    case EEXIST:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int wl_store_hub_finish(struct wl_store *store, const char *revision, struct wload_error *err)
 {
     struct wload_error why = {0};
@@ -112,9 +129,9 @@ int wl_store_hub_finish(struct wl_store *store, const char *revision, struct wlo
     path = wl_str_new("%s/refs/%s", store->repo_path, revision);
     rc = path ? write_ref(store, path, &why) : wl_store_no_memory(store, &why);
     wl_sys->free(path);
-    if (rc < 0 && (why.sys_errno == EROFS || why.sys_errno == EACCES || why.sys_errno == EPERM)) {
+    if (rc < 0 && is_no_loss(&why)) {
         WL_LOG(&store->log, WLOAD_LOG_WARN, "cache", "going on without the ref: %s", why.message);
-        return WLOAD_OK; /* all that was wanted is there, in a cache that is only read */
+        return WLOAD_OK;
     }
     if (rc < 0 && err) {
         *err = why;
@@ -122,24 +139,32 @@ int wl_store_hub_finish(struct wl_store *store, const char *revision, struct wlo
     return rc;
 }
 
-int wl_store_hub_absent(struct wl_store *store, const char *name, struct wload_error *err)
+static int make_empty(const char *path, struct wload_error *err)
 {
-    char *path;
+    int rc = wl_store_make_room(path, err);
     int fd;
-    int rc;
+
+    if (rc < 0) {
+        return rc;
+    }
+    fd = wl_sys->openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                        0666);
+    if (fd < 0) {
+        return wl_err_sys(err, errno, "cannot make '%s'", path);
+    }
+    (void)wl_sys->close(fd);
+    return WLOAD_OK;
+}
+
+void wl_store_hub_note_absent(const struct wl_store *store, const char *name)
+{
+    struct wload_error why = {0};
+    char *path;
 
     WL_ASSERT(wl_hub_is_path(name));
     path = wl_str_new("%s/.no_exist/%s/%s", store->repo_path, store->commit, name);
-    if (!path) {
-        return wl_store_no_memory(store, err);
-    }
-    rc = wl_store_make_room(path, err);
-    if (rc == WLOAD_OK) {
-        fd = wl_sys->openat(AT_FDCWD, path,
-                            O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-        rc = fd < 0 ? wl_err_sys(err, errno, "cannot make '%s'", path) : WLOAD_OK;
-        (void)(fd < 0 ? 0 : wl_sys->close(fd));
+    if ((path ? make_empty(path, &why) : wl_store_no_memory(store, &why)) < 0) {
+        WL_LOG(&store->log, WLOAD_LOG_WARN, "cache", "going on without a file: %s", why.message);
     }
     wl_sys->free(path);
-    return rc;
 }

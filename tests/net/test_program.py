@@ -185,6 +185,22 @@ def names_that_are_not_there(stack):
 
 
 @flow
+def names_in_the_way_of_each_other(stack):
+    run = Run(stack)
+    run.repo.revisions |= {name: run.repo.commit for name in ("a", "a/b", "c/d", "c")}
+    refs = run.home / "hub/models--org--model/refs"
+    for revision, other in ("a", "a/b"), ("c/d", "c"):
+        run.wload("fetch", SPEC, "--revision", revision)
+        run.wload("fetch", SPEC, "--revision", other, "--force")
+        run.wload("resolve", SPEC, "--revision", revision)
+        assert (refs / revision).is_file() and not (refs / other).is_file()
+    for names in ("none", "none/x"), ("nil/x", "nil"):
+        patterns = [word for name in (*names, "*.onnx") for word in ("--include", name)]
+        run.wload("fetch", SPEC, "--force", *patterns)
+    assert not list(refs.parents[0].rglob("*.incomplete"))
+
+
+@flow
 def tokens(stack):
     run = Run(stack)
     sent = lambda: {request["headers"].get("authorization") for request in run.requests()
