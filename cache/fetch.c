@@ -357,7 +357,8 @@ static void clear(struct wl_fetch *fetch)
     wl_transfer_clear(&fetch->transfer);
 }
 
-/* What the revision means, and what it does not have. */
+/* What the revision means, and what it does not have.  Of a commit that the cache's own ref told
+ * nobody knows whether the revision means it still. */
 static int finish(struct wl_snapshot *snapshot, struct wload_error *err)
 {
     struct wl_store *store = &snapshot->store;
@@ -365,7 +366,7 @@ static int finish(struct wl_snapshot *snapshot, struct wload_error *err)
     for (uint32_t i = 0; i < snapshot->absent_count && store->ops == &wl_store_hub; i++) {
         wl_store_hub_note_absent(store, snapshot->absent[i]);
     }
-    return store->ops->finish(store, snapshot->spec.revision, err);
+    return snapshot->is_asked ? store->ops->finish(store, snapshot->spec.revision, err) : WLOAD_OK;
 }
 
 static int run(struct wl_fetch *fetch, struct wload_error *err)
