@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/sys.h"
 #include "cache/components.h"
+#include "cache/partial_view.h"
 #include "cache/wanted_name.h"
 
 #define PROVERS_MAX  8u
@@ -127,7 +128,26 @@ static int list_items(struct wl_fetch *fetch, struct wload_error *err)
     return WLOAD_OK;
 }
 
-/* Partial files have claimed their space already. */
+/* Whether the file takes no more space: what is there under another name is linked, and a partial
+ * file, whoever writes it, has claimed its space. */
+static bool has_space(const struct wl_fetch *fetch, const struct wl_fetch_item *item)
+{
+    const struct wl_store *store = &fetch->snapshot->store;
+    struct wl_partial_place place;
+    struct wl_partial_view view;
+    bool is_claimed;
+
+    if (item->found_bytes > 0 || store->ops->place(store, item->file, &place, NULL) < 0) {
+        return item->found_bytes > 0;
+    }
+    is_claimed = wl_partial_view_open(&place, &view);
+    if (is_claimed) {
+        wl_partial_view_close(&view);
+    }
+    wl_store_place_clear(&place);
+    return is_claimed;
+}
+
 static int check_space(struct wl_fetch *fetch, struct wload_error *err)
 {
     const char *path = fetch->snapshot->store.repo_path;
@@ -137,7 +157,7 @@ static int check_space(struct wl_fetch *fetch, struct wload_error *err)
     int rc;
 
     for (uint32_t i = 0; i < fetch->count; i++) {
-        needed += fetch->items[i].found_bytes > 0 ? 0 : fetch->items[i].file->size_bytes;
+        needed += has_space(fetch, &fetch->items[i]) ? 0 : fetch->items[i].file->size_bytes;
     }
     fd = wl_sys->openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {

@@ -48,7 +48,7 @@ struct wl_partial {
 
 struct wl_partial_place {
     const char *folder; /* where it lies and its final name will; made where missing */
-    const char *stem;   /* its name up to ".<8 hex>.incomplete" */
+    const char *stem;   /* its name up to ".<8 hex>.incomplete"; alone: of the whole file */
     const char *hash;   /* of the content; "" unknown: always private */
     uint64_t size_bytes;
 };
@@ -93,7 +93,8 @@ bool wl_partial_gap(const struct wl_partial *partial, uint64_t offset, uint64_t 
 /* Bytes that are there. */
 uint64_t wl_partial_present(const struct wl_partial *partial);
 
-/* Of a partial file that is not open, how many bytes it says it has; 0: none, or no such file. */
+/* Of a partial file that is not open, how many bytes it says it has; 0: none, or no such file.
+ * All of them, if the whole file is there. */
 uint64_t wl_partial_peek(const struct wl_partial_place *place);
 
 /* The file has come by another way: remove what an earlier process left of it, if none has it. */

@@ -359,6 +359,19 @@ int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *pla
     return WLOAD_OK;
 }
 
+/* Whether the content is there already, by the name that it has once it is whole. */
+static bool is_there(const struct wl_partial_place *place)
+{
+    char *path = wl_str_new("%s/%s", place->folder, place->stem);
+    struct statx status;
+    bool is_whole = path &&
+                    wl_sys->statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_SIZE, &status) == 0 &&
+                    S_ISREG(status.stx_mode) && status.stx_size == place->size_bytes;
+
+    wl_sys->free(path);
+    return is_whole;
+}
+
 uint64_t wl_partial_peek(const struct wl_partial_place *place)
 {
     struct wl_partial partial = {.fd = -1};
@@ -366,8 +379,13 @@ uint64_t wl_partial_peek(const struct wl_partial_place *place)
     uint64_t bytes = 0;
     void *memory = NULL;
 
-    if (place->hash[0] == '\0' || place->size_bytes > WL_DIMENSION_MAX ||
-        shared_path(place, &partial.path, NULL) < 0) {
+    if (place->hash[0] == '\0' || place->size_bytes > WL_DIMENSION_MAX) {
+        return 0;
+    }
+    if (is_there(place)) {
+        return place->size_bytes;
+    }
+    if (shared_path(place, &partial.path, NULL) < 0) {
         return 0;
     }
     measure(&partial, place->size_bytes);

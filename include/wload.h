@@ -219,11 +219,12 @@ struct wload_snapshot_options {
 /* Made by the library only, so fields may be appended without breaking callers. */
 struct wload_snapshot_file {
     const char *name;   /* in the repository, for example "unet/config.json" */
-    const char *path;   /* on this machine; there if present_bytes equals size_bytes */
+    const char *path;   /* on this machine; there if is_present */
     const char *digest; /* hex: SHA-256, or 40 digits: SHA-1 of its git blob; "": not known */
     const char *url;    /* where it is downloaded from, without credentials; "": nowhere */
     uint64_t size_bytes;
-    uint64_t present_bytes; /* on this machine, also of a download that was broken off */
+    uint64_t present_bytes; /* on this machine, also of a download that was broken off, and where
+                             * another commit has the content: not to be downloaded */
     uint32_t is_present;    /* not 0: the whole file is at `path` */
 };
 

@@ -121,6 +121,8 @@ def a_branch_that_moves(stack):
     run.server.repos["models", "org/model"] = newer
     run.server.files |= {file.hash: file for file in newer.files.values()}
     before = run.count("cdn")
+    told = json.loads(run.wload("fetch", "hf://org/model", "--dry-run", "--json"))["snapshots"][0]
+    assert told["missing_bytes"] == len(newer.files["config.json"].data), told
     run.fetch("hf://org/model")
     assert run.count("cdn") == before, "what had not changed was downloaded again"
     have = cache_judge.published(run.cache, "org/model", newer.commit)

@@ -120,6 +120,40 @@ def full_disk():
         assert not wrong, wrong
 
 
+def full_of_what_is_wanted():
+    """A new commit of which the disk has the large files, and could not have them twice."""
+    with contextlib.ExitStack() as stack:
+        home, server, environment = homes(stack)
+        mounts.small_disk(stack, home, DISK_MIB)
+        contents = {"config.json": b"{}", "model.safetensors": harness.weights(16 << 20)}
+        for number in range(2):
+            repo = Repo("org/model", contents | {"config.json": b"{}" * number})
+            server.repos["models", "org/model"] = repo
+            server.files |= {file.hash: file for file in repo.files.values()}
+            done = harness.run_wload(["fetch", "--json", "hf://org/model"], environment)
+            assert done.returncode == 0, done.stderr.decode()
+            have = cache_judge.published(home / "hub", "org/model", repo.commit)
+            assert have == {path: file.hash for path, file in repo.files.items()}, have
+
+
+def full_of_what_is_coming():
+    """Two want what the disk has room for once, and of which nothing has come yet."""
+    with contextlib.ExitStack() as stack:
+        home, server, environment = homes(stack)
+        mounts.small_disk(stack, home, DISK_MIB)
+        server.rules.add({"match": {"listener": "cdn"}, "times": 3,  # all pieces
+                          "action": {"cut": 0, "how": "stall"}})
+        arguments = ["fetch", "--json", "hf://org/model", "--include", "model-0*"]
+        fetches = [harness.start_wload(arguments,
+                                       environment | {"HF_HUB_DOWNLOAD_TIMEOUT": "2"})]
+        asked = server.log.wait(lambda log: log.requests(listener="cdn"), harness.TIMEOUT_S)
+        assert asked, "nothing was asked for"
+        fetches.append(harness.start_wload(arguments, environment))
+        for fetch in fetches:
+            out, err = fetch.communicate(timeout=harness.TIMEOUT_S)
+            assert fetch.returncode == 0, f"{out} {err.decode()}"
+
+
 def read_only():
     with contextlib.ExitStack() as stack:
         home, server, environment = homes(stack)
@@ -142,6 +176,8 @@ def read_only():
 def main():
     if mounts.are_allowed():
         full_disk()
+        full_of_what_is_wanted()
+        full_of_what_is_coming()
         read_only()
         return 0
     left_out = []
