@@ -108,6 +108,7 @@ const struct wl_sys wl_sys_real = {
     .fchmod = fchmod,
     .flock = flock,
     .fstatvfs = fstatvfs,
+    .fstatfs = fstatfs,
     .mkdirat = mkdirat,
     .renameat = renameat,
     .unlinkat = unlinkat,

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 
 struct wl_sys {
     void *(*alloc)(size_t size); /* zeroed; NULL on failure */
@@ -36,6 +37,7 @@ struct wl_sys {
     int (*fchmod)(int fd, mode_t mode);
     int (*flock)(int fd, int operation);
     int (*fstatvfs)(int fd, struct statvfs *out);
+    int (*fstatfs)(int fd, struct statfs *out);
     int (*mkdirat)(int dir, const char *path, mode_t mode);
     int (*renameat)(int from_dir, const char *from, int to_dir, const char *to);
     int (*unlinkat)(int dir, const char *path, int flags);

@@ -13,8 +13,8 @@
  * After a loss of power it may claim more than the disk has; the hash, for which
  * the next process reads what was there, tells.  The name is the same for every
  * process, so that the next one finds it; flock(2) on the file itself keeps them
- * apart, and one that does not get that lock takes a name of its own, which nobody
- * resumes.
+ * apart, and one that does not get that lock, or not one that is known to keep all
+ * others away, takes a name of its own, which nobody resumes.
  *
  * Threads: wl_partial_write() from any, each for ranges of its own; the readers of
  * the map from any.

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cache/partial_shared.h"
 #include "cache/partial_view.h"
 
 #define MAGIC           "wload partial"
@@ -24,7 +25,6 @@
 #define TRIES_MAX       16u
 #define SALT            "wload-resume"
 #define SALT_HEX_DIGITS 8
-#define OPEN_FLAGS      (O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 /* Before the map.  A file that begins its map with anything else is not resumed. */
 struct head {
@@ -107,54 +107,6 @@ static int shared_path(const struct wl_partial_place *place, char **out, struct 
     return *out ? WLOAD_OK : no_memory(place, err);
 }
 
-static int open_retrying(const char *path, int flags)
-{
-    int fd;
-
-    do {
-        fd = wl_sys->openat(AT_FDCWD, path, flags | OPEN_FLAGS, 0666); /* the umask acts */
-    } while (fd < 0 && errno == EINTR);
-    return fd < 0 ? -errno : fd;
-}
-
-/* A file of one name: with a second one, what we write would change another file. */
-static bool is_plain(int fd)
-{
-    struct stat status;
-
-    return wl_sys->fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 1;
-}
-
-/* With the file's lock, or -1: another process writes it, or it is nothing to write to. */
-static int open_shared(const char *path)
-{
-    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        int fd = open_retrying(path, O_RDWR);
-        bool is_ours = fd == -ENOENT;
-
-        fd = is_ours ? open_retrying(path, O_RDWR | O_CREAT | O_EXCL) : fd;
-        if (fd < 0) {
-            if (fd == -EEXIST) {
-                continue;
-            }
-            return -1;
-        }
-        if (wl_sys->flock(fd, LOCK_EX | LOCK_NB) < 0) {
-            if (is_ours && errno != EWOULDBLOCK) {
-                (void)wl_sys->unlinkat(AT_FDCWD, path, 0);
-            }
-            (void)wl_sys->close(fd);
-            return -1;
-        }
-        /* Whoever had the lock before us may have published the file, or removed it. */
-        if (is_plain(fd) && wl_file_is_at(fd, path)) {
-            return fd;
-        }
-        (void)wl_sys->close(fd);
-    }
-    return -1;
-}
-
 static int open_private(struct wl_partial *partial, const struct wl_partial_place *place,
                         struct wload_error *err)
 {
@@ -172,7 +124,7 @@ static int open_private(struct wl_partial *partial, const struct wl_partial_plac
         if (!partial->path) {
             return no_memory(place, err);
         }
-        fd = open_retrying(partial->path, O_RDWR | O_CREAT | O_EXCL);
+        fd = wl_partial_open_path(partial->path, O_RDWR | O_CREAT | O_EXCL);
     }
     if (fd < 0) {
         return wl_err_sys(err, -fd, "cannot make '%s'", partial->path);
@@ -195,7 +147,7 @@ static int open_file(const struct wl_log *log, struct wl_partial *partial,
         if (rc < 0) {
             return rc;
         }
-        partial->fd = open_shared(partial->path);
+        partial->fd = wl_partial_open_shared(partial->path);
         if (partial->fd >= 0) {
             return WLOAD_OK;
         }
@@ -389,7 +341,7 @@ uint64_t wl_partial_peek(const struct wl_partial_place *place)
         return 0;
     }
     measure(&partial, place->size_bytes);
-    partial.fd = open_retrying(partial.path, O_RDONLY);
+    partial.fd = wl_partial_open_path(partial.path, O_RDONLY);
     if (partial.fd < 0 || examine(&partial, place->hash, &left) < 0 || left == LEFT_NOTHING) {
         goto out_close;
     }
@@ -418,7 +370,7 @@ void wl_partial_sweep(const struct wl_partial_place *place)
     if (place->hash[0] == '\0' || shared_path(place, &path, NULL) < 0) {
         return;
     }
-    fd = open_retrying(path, O_RDWR);
+    fd = wl_partial_open_path(path, O_RDWR);
     if (fd >= 0) {
         if (wl_sys->flock(fd, LOCK_EX | LOCK_NB) == 0 && wl_file_is_at(fd, path)) {
             (void)wl_sys->unlinkat(AT_FDCWD, path, 0);
@@ -440,7 +392,7 @@ bool wl_partial_view_open(const struct wl_partial_place *place, struct wl_partia
         return false;
     }
     measure(&partial, place->size_bytes);
-    partial.fd = open_retrying(partial.path, O_RDONLY);
+    partial.fd = wl_partial_open_path(partial.path, O_RDONLY);
     wl_sys->free(partial.path);
     if (partial.fd < 0) {
         return false;

@@ -295,8 +295,9 @@ struct wload_fetch_options {
  * Download what is missing, several files side by side and large ones in several
  * ranges; `snapshot` then tells what is there now.  A file appears under its name
  * when it is whole and its hash is right, never before.  What a broken-off
- * download left, of this or another process, is used; what another process is
- * downloading is waited for.  WLOAD_ERR_NOSPACE: found before the first byte where
+ * download left, of this or another process, is used, if the file system has
+ * locks for all machines that share it; what another process is downloading is
+ * waited for.  WLOAD_ERR_NOSPACE: found before the first byte where
  * that can be; WLOAD_ERR_CHECKSUM: the server's content was wrong twice.
  */
 WLOAD_API WLOAD_NODISCARD int wload_snapshot_fetch(struct wload_snapshot *snapshot,

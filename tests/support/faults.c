@@ -222,6 +222,12 @@ static int faulty_fstatvfs(int fd, struct statvfs *out)
     return wl_sys_real.fstatvfs(fd, out);
 }
 
+static int faulty_fstatfs(int fd, struct statfs *out)
+{
+    FAIL(EIO, -1);
+    return wl_sys_real.fstatfs(fd, out);
+}
+
 static int faulty_mkdirat(int dir, const char *path, mode_t mode)
 {
     FAIL(EIO, -1);
@@ -410,6 +416,7 @@ static struct wl_sys faulty_table(void)
     table.fchmod = faulty_fchmod;
     table.flock = faulty_flock;
     table.fstatvfs = faulty_fstatvfs;
+    table.fstatfs = faulty_fstatfs;
     table.mkdirat = faulty_mkdirat;
     table.renameat = faulty_renameat;
     table.unlinkat = faulty_unlinkat;
