@@ -100,6 +100,45 @@ int wl_store_no_memory(const struct wl_store *store, struct wload_error *err)
     return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a path in '%s'", store->root);
 }
 
+/* 1: there is a folder, or something else that is no link.  0: there is nothing. */
+static int check_folder(const char *path, struct wload_error *err)
+{
+    struct statx status;
+
+    if (wl_sys->statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) < 0) {
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : wl_err_sys(err, errno, "cannot examine '%s'", path);
+    }
+    return S_ISLNK(status.stx_mode)
+               ? wl_err_set(err, WLOAD_ERR_IO,
+                            "'%s' is a symbolic link, which would take files elsewhere: remove it",
+                            path)
+               : 1;
+}
+
+int wl_store_refuse_links(const struct wl_store *store, const char *path, struct wload_error *err)
+{
+    size_t own = strlen(store->repo_path);
+    char *folder;
+    int rc = 1;
+
+    if (!wl_str_starts(path, store->repo_path) ||
+        (store->ops == &wl_store_hub && wl_str_starts(path + own, "/blobs/"))) {
+        return WLOAD_OK;
+    }
+    folder = wl_str_new("%s", path);
+    if (!folder) {
+        return wl_store_no_memory(store, err);
+    }
+    for (char *at = folder + own; rc > 0 && (at = strchr(at + 1, '/')) != NULL; *at = '/') {
+        *at = '\0';
+        rc = check_folder(folder, err);
+    }
+    wl_sys->free(folder);
+    return rc < 0 ? rc : WLOAD_OK;
+}
+
 /* Bytes of the path up to and with the first part of it that is no folder. */
 static int obstacle_bytes(const char *path)
 {
@@ -120,10 +159,16 @@ static int obstacle_bytes(const char *path)
     return (int)bytes;
 }
 
-int wl_store_make_folders(const char *path, struct wload_error *err)
+int wl_store_make_folders(const struct wl_store *store, const char *path, struct wload_error *err)
 {
-    int rc = wl_file_make_folders(path);
+    char *inside = wl_str_new("%s/", path);
+    int rc = inside ? wl_store_refuse_links(store, inside, err) : wl_store_no_memory(store, err);
 
+    wl_sys->free(inside);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = wl_file_make_folders(path);
     if (rc == 0) {
         return WLOAD_OK;
     }
@@ -138,10 +183,14 @@ int wl_store_make_folders(const char *path, struct wload_error *err)
     return rc;
 }
 
-int wl_store_make_room(const char *path, struct wload_error *err)
+int wl_store_make_room(const struct wl_store *store, const char *path, struct wload_error *err)
 {
-    int rc = wl_file_make_folders_above(path);
+    int rc = wl_store_refuse_links(store, path, err);
 
+    if (rc < 0) {
+        return rc;
+    }
+    rc = wl_file_make_folders_above(path);
     return rc < 0 ? wl_err_sys(err, -rc, "cannot make the folder of '%s'", path) : WLOAD_OK;
 }
 
@@ -206,7 +255,7 @@ int wl_store_write(const struct wl_store *store, const char *folder, const char 
                                            .hash = store->commit,
                                            .size_bytes = strlen(text)};
     struct wl_partial partial;
-    int rc = wl_store_make_room(path, err);
+    int rc = wl_store_make_room(store, path, err);
 
     rc = rc < 0 ? rc : wl_partial_open(&store->log, &place, true, &partial, err);
     if (rc < 0) {
@@ -316,8 +365,8 @@ void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *
     }
 }
 
-int wl_store_move_aside(const char *path, const char *folder, const char *stem, char **moved_to,
-                        struct wload_error *err)
+int wl_store_move_aside(const struct wl_store *store, const char *path, const char *folder,
+                        const char *stem, char **moved_to, struct wload_error *err)
 {
     char unique[WL_FILE_UNIQUE_BYTES];
     int rc = wl_file_unique(unique);
@@ -330,7 +379,8 @@ int wl_store_move_aside(const char *path, const char *folder, const char *stem, 
     if (!target) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a name to move '%s' to", path);
     }
-    rc = wl_store_make_room(target, err);
+    rc = wl_store_refuse_links(store, path, err);
+    rc = rc < 0 ? rc : wl_store_make_room(store, target, err);
     if (rc == WLOAD_OK && wl_sys->renameat(AT_FDCWD, path, AT_FDCWD, target) < 0) {
         rc = wl_err_sys(err, errno, "cannot move '%s' aside", path);
     }

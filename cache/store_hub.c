@@ -179,7 +179,7 @@ static int adopt_blob(const struct wl_store *store, const struct wl_listing_file
     if (rc <= 0) {
         return rc;
     }
-    rc = wl_store_make_room(path, err);
+    rc = wl_store_make_room(store, path, err);
     rc = rc < 0 ? rc : link_blob(store, file, path, err);
     rc = rc == LINK_IMPOSSIBLE ? copy_blob(store, file, blob, path, err) : rc;
     return rc < 0 ? rc : 1;
@@ -210,10 +210,10 @@ static int hub_adopt(struct wl_store *store, const struct wl_listing_file *file,
 static int make_folders(const struct wl_store *store, struct wload_error *err)
 {
     char *blobs = wl_str_new("%s/blobs", store->repo_path);
-    int rc = blobs ? wl_store_make_folders(blobs, err) : wl_store_no_memory(store, err);
+    int rc = blobs ? wl_store_make_folders(store, blobs, err) : wl_store_no_memory(store, err);
 
     wl_sys->free(blobs);
-    return rc < 0 ? rc : wl_store_make_folders(store->snapshot_path, err);
+    return rc < 0 ? rc : wl_store_make_folders(store, store->snapshot_path, err);
 }
 
 static int hub_begin(struct wl_store *store, const struct wl_listing *listing,
@@ -275,7 +275,7 @@ static int publish_blob(const struct wl_store *store, const struct wl_listing_fi
                         struct wload_error *err)
 {
     bool flushes = wl_store_flushes(store, file->size_bytes);
-    int rc = wl_store_make_room(path, err);
+    int rc = wl_store_make_room(store, path, err);
 
     if (rc < 0) {
         return rc;

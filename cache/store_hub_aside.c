@@ -204,7 +204,7 @@ static int set_aside(const struct wl_store *store, const char *path, const char 
         goto out_free;
     }
     /* The blob first: links that dangle are missing files, a blob without links would be used. */
-    rc = wl_store_move_aside(is_link ? blob : path, blobs, hash, &moved, err);
+    rc = wl_store_move_aside(store, is_link ? blob : path, blobs, hash, &moved, err);
     if (rc == WLOAD_OK && is_link) {
         rc = unlink_all(store, linked, err);
     }

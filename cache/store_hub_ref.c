@@ -7,7 +7,6 @@
 
 #include "base/base.h"
 #include "base/err.h"
-#include "base/file.h"
 #include "base/str.h"
 #include "base/sys.h"
 #include "cache/store_layout.h"
@@ -92,9 +91,8 @@ static int write_ref(const struct wl_store *store, const char *path, struct wloa
             return WLOAD_OK;
         }
     }
-    rc = wl_file_make_folders(store->snapshot_path);
-    return rc < 0 ? wl_err_sys(err, -rc, "cannot make '%s'", store->snapshot_path)
-                  : wl_store_write(store, store->repo_path, "ref", path, store->commit, err);
+    rc = wl_store_make_folders(store, store->snapshot_path, err);
+    return rc < 0 ? rc : wl_store_write(store, store->repo_path, "ref", path, store->commit, err);
 }
 
 /* All that was wanted is there, whether the ref can be written or not: in a cache that is only
@@ -139,9 +137,9 @@ int wl_store_hub_finish(struct wl_store *store, const char *revision, struct wlo
     return rc;
 }
 
-static int make_empty(const char *path, struct wload_error *err)
+static int make_empty(const struct wl_store *store, const char *path, struct wload_error *err)
 {
-    int rc = wl_store_make_room(path, err);
+    int rc = wl_store_make_room(store, path, err);
     int fd;
 
     if (rc < 0) {
@@ -163,7 +161,7 @@ void wl_store_hub_note_absent(const struct wl_store *store, const char *name)
 
     WL_ASSERT(wl_hub_is_path(name));
     path = wl_str_new("%s/.no_exist/%s/%s", store->repo_path, store->commit, name);
-    if ((path ? make_empty(path, &why) : wl_store_no_memory(store, &why)) < 0) {
+    if ((path ? make_empty(store, path, &why) : wl_store_no_memory(store, &why)) < 0) {
         WL_LOG(&store->log, WLOAD_LOG_WARN, "cache", "going on without a file: %s", why.message);
     }
     wl_sys->free(path);

@@ -9,12 +9,20 @@
 
 int wl_store_no_memory(const struct wl_store *store, struct wload_error *err);
 
-/* Make a folder and those that it lies in.  Never WLOAD_ERR_NOT_FOUND: that is of models, and
- * here a part of the path is not what it must be, and is told. */
-int wl_store_make_folders(const char *path, struct wload_error *err);
+/*
+ * Refuse what would be written elsewhere: no folder that `path` lies in, from
+ * below the repository's own on, is a link.  That one may be, as the cache and
+ * what is above, and so may the folder of the blobs, whose names are hashes: they
+ * are kept on another disk that way.  Who plants a link after that is not seen.
+ */
+int wl_store_refuse_links(const struct wl_store *store, const char *path, struct wload_error *err);
 
-/* Make the folders that `path` lies in. */
-int wl_store_make_room(const char *path, struct wload_error *err);
+/* Refuse links, and make a folder and those that it lies in.  Never WLOAD_ERR_NOT_FOUND: that is of
+ * models, and here a part of the path is not what it must be, and is told. */
+int wl_store_make_folders(const struct wl_store *store, const char *path, struct wload_error *err);
+
+/* Refuse links, and make the folders that `path` lies in. */
+int wl_store_make_room(const struct wl_store *store, const char *path, struct wload_error *err);
 
 /* 1: `path` leads to a regular file of that size, last modified at *modified_ns (may be NULL).
  * 0: it does not. */
@@ -50,8 +58,8 @@ bool wl_store_flushes(const struct wl_store *store, uint64_t size_bytes);
 void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *file);
 
 /* Rename `path` to a name of its own in `folder`, with `stem` ("": none) in it. */
-int wl_store_move_aside(const char *path, const char *folder, const char *stem, char **moved_to,
-                        struct wload_error *err);
+int wl_store_move_aside(const struct wl_store *store, const char *path, const char *folder,
+                        const char *stem, char **moved_to, struct wload_error *err);
 
 /* The hash that the link at `path` names by its target: one link only, for a blob may be a link
  * into a store that has names of its own.  False: it is no such link. */

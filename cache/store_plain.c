@@ -352,7 +352,7 @@ static int plain_begin(struct wl_store *store, const struct wl_listing *listing,
         rc = wl_store_no_memory(store, err);
         goto out_free;
     }
-    rc = wl_store_make_folders(kept, err);
+    rc = wl_store_make_folders(store, kept, err);
     if (rc < 0) {
         goto out_free;
     }
@@ -377,7 +377,8 @@ static int plain_lock(struct wl_store *store, const struct wl_listing_file *file
         return rc;
     }
     path = kept_path(store, file->name, "lock");
-    rc = path ? wl_lock_try(&store->log, path, lock, err) : wl_store_no_memory(store, err);
+    rc = path ? wl_store_refuse_links(store, path, err) : wl_store_no_memory(store, err);
+    rc = rc < 0 ? rc : wl_lock_try(&store->log, path, lock, err);
     wl_sys->free(path);
     return rc;
 }
@@ -415,7 +416,7 @@ static int plain_publish(struct wl_store *store, const struct wl_listing_file *f
         return rc;
     }
     path = wl_store_file_path(store, file->name);
-    rc = path ? wl_store_make_room(path, err) : wl_store_no_memory(store, err);
+    rc = path ? wl_store_make_room(store, path, err) : wl_store_no_memory(store, err);
     rc = rc < 0 ? rc
                 : wl_partial_publish(partial, path, wl_store_flushes(store, file->size_bytes), err);
     rc = rc < 0 ? rc : wl_store_examine(path, file->size_bytes, &modified_ns, err);
@@ -456,8 +457,9 @@ static int set_aside(const struct wl_store *store, const struct wl_listing_file 
     char *path = wl_store_file_path(store, file->name);
     char *folder = wl_str_new("%s/" KEPT "/quarantine", store->root);
     char *record = record_path(store, file->name);
-    int rc = path && folder && record ? wl_store_move_aside(path, folder, file->hash, moved_to, err)
-                                      : wl_store_no_memory(store, err);
+    int rc = path && folder && record
+                 ? wl_store_move_aside(store, path, folder, file->hash, moved_to, err)
+                 : wl_store_no_memory(store, err);
 
     if (rc == WLOAD_OK) {
         (void)wl_sys->unlinkat(AT_FDCWD, record, 0); /* without the file it says nothing */

@@ -342,6 +342,56 @@ static void check_links(void)
     wl_store_clear(&store);
 }
 
+/* A folder that is a link would have files written, or taken away, elsewhere; one that takes a
+ * whole repository to another disk is its owner's. */
+static void check_planted(void)
+{
+    static const char *const folders[] = {
+        "planted/models--org--name/snapshots/" STORED_COMMIT "/sub",
+        "planted/models--org--name/snapshots/" STORED_COMMIT,
+        "planted/models--org--name/snapshots",
+    };
+    struct wl_listing_file file = stored_file("sub/a.json", "content", false);
+    struct wl_store store = open_store("planted", STORED_COMMIT);
+    struct wload_error err = {0};
+    char blob[128];
+    char *moved;
+
+    tree_write_text("other/sub/a.json", "precious");
+    tree_write_text("other/" STORED_COMMIT "/sub/a.json", "precious");
+    tree_make_folders("disk/repo/x");
+    tree_make_folders("planted/x");
+    (void)snprintf(blob, sizeof(blob), "disk/repo/blobs/%s", file.hash);
+    CHECK_EQ(symlink("../disk/repo", tree_path("planted/models--org--name")), 0);
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        tree_make_folders(folders[i]);
+        CHECK_EQ(symlink(tree_path(i == 0 ? "other/sub" : "other"), tree_path(folders[i])), 0);
+        CHECK_EQ(stored_fetch(&store, &file, "content", &err), WLOAD_ERR_IO);
+        CHECK(strstr(err.message, folders[i]) && strstr(err.message, "symbolic link"));
+        CHECK_EQ(wl_store_quarantine(&store, file.name, &moved, &err), WLOAD_ERR_IO);
+        tree_write_text(blob, "content"); /* and a link to it is all that is missing */
+        CHECK_EQ(stored_fetch(&store, &file, "content", &err), WLOAD_ERR_IO);
+        CHECK_EQ(unlink(tree_path(folders[i])), 0);
+        CHECK_EQ(symlink("nowhere", tree_path(folders[i])), 0);
+        CHECK_EQ(stored_fetch(&store, &file, "content", &err), WLOAD_ERR_IO);
+        CHECK_EQ(unlink(tree_path(folders[i])), 0);
+        CHECK_EQ(unlink(tree_path(blob)), 0);
+        CHECK(i == 2 || rmdir(tree_path(folders[i + 1])) == 0);
+    }
+    tree_make_folders("disk/repo/refs/x");
+    CHECK_EQ(symlink(tree_path("other"), tree_path("disk/repo/refs/b")), 0);
+    CHECK_EQ(store.ops->finish(&store, "b/main", &err), WLOAD_ERR_IO);
+    stored_check_text(tree_path("other/sub/a.json"), "precious");
+    stored_check_text(tree_path("other/" STORED_COMMIT "/sub/a.json"), "precious");
+    CHECK_EQ(stored_count(tree_path("other"), ""), 2);
+
+    begin(&store, &(struct wl_listing){0});
+    bring(&store, &file, "content");
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    stored_check_text(tree_path("disk/repo/snapshots/" STORED_COMMIT "/sub/a.json"), "content");
+    wl_store_clear(&store);
+}
+
 static int no_symlinks(const char *target, int dir, const char *path)
 {
     (void)target;
@@ -491,6 +541,7 @@ int main(void)
     check_refs();
     check_shared_blob();
     check_links();
+    check_planted();
     config.has_no_links = true;
     check_without_links("files");
     config.has_no_links = false;

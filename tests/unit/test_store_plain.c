@@ -236,6 +236,35 @@ static void check_private_names(void)
     wl_store_clear(&store);
 }
 
+/* A folder that is a link would have files written, or taken away, elsewhere. */
+static void check_planted(void)
+{
+    static const char *const folders[] = {"dir/sub", KEPT "/download/sub", KEPT "/download",
+                                          "dir/.cache"};
+    struct wl_listing_file file = stored_file(NAME, "another", true);
+    struct wl_store store = open_store(STORED_COMMIT);
+    struct wload_error err = {0};
+    char *moved;
+
+    tree_write_text("other/model.safetensors", "precious");
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        tree_make_folders(folders[i]);
+        CHECK_EQ(rename(tree_path(folders[i]), tree_path("kept")), 0);
+        CHECK_EQ(symlink(tree_path("other"), tree_path(folders[i])), 0);
+        CHECK_EQ(stored_fetch(&store, &file, "another", &err), WLOAD_ERR_IO);
+        CHECK(strstr(err.message, folders[i]) && strstr(err.message, "symbolic link"));
+        CHECK_EQ(wl_store_quarantine(&store, NAME, &moved, &err), WLOAD_ERR_IO);
+        CHECK_EQ(i < 3 ? WLOAD_ERR_IO : store.ops->begin(&store, &(struct wl_listing){0}, &err),
+                 WLOAD_ERR_IO);
+        CHECK_EQ(stored_count(tree_path("other"), ""), 1);
+        stored_check_text(tree_path("other/model.safetensors"), "precious");
+        CHECK_EQ(unlink(tree_path(folders[i])), 0);
+        CHECK_EQ(rename(tree_path("kept"), tree_path(folders[i])), 0);
+    }
+    CHECK_EQ(stored_fetch(&store, &file, "another", &err), 1); /* it was there all the time */
+    wl_store_clear(&store);
+}
+
 static void check_quarantine(void)
 {
     struct wl_listing_file file = stored_file(NAME, "weights", true);
@@ -269,6 +298,7 @@ int main(void)
     check_records();
     check_linked_file();
     check_private_names();
+    check_planted();
     check_quarantine();
     return 0;
 }
