@@ -194,6 +194,47 @@ int wl_store_make_room(const struct wl_store *store, const char *path, struct wl
     return rc < 0 ? wl_err_sys(err, -rc, "cannot make the folder of '%s'", path) : WLOAD_OK;
 }
 
+/* 1: in this folder names that differ only in the case of letters are one file.  0: they are two.
+ */
+static int is_blind_to_case(const char *folder, struct wload_error *err)
+{
+    char unique[WL_FILE_UNIQUE_BYTES];
+    int rc = wl_file_unique(unique);
+    struct statx status;
+    char *lower, *upper;
+
+    if (rc < 0) {
+        return wl_err_sys(err, -rc, "no name for a folder in '%s'", folder);
+    }
+    lower = wl_str_new("%s/.wload-%s", folder, unique);
+    upper = wl_str_new("%s/.WLOAD-%s", folder, unique);
+    if (!lower || !upper) {
+        rc = wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a name in '%s'", folder);
+    } else if (wl_sys->mkdirat(AT_FDCWD, lower, 0777) < 0) {
+        rc = wl_err_sys(err, errno, "cannot make '%s'", lower);
+    } else {
+        rc = wl_sys->statx(AT_FDCWD, upper, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) == 0;
+        (void)wl_sys->unlinkat(AT_FDCWD, lower, AT_REMOVEDIR);
+    }
+    wl_sys->free(upper);
+    wl_sys->free(lower);
+    return rc;
+}
+
+int wl_store_refuse_folds(const struct wl_store *store, const struct wl_listing *listing,
+                          struct wload_error *err)
+{
+    const char *one, *other;
+    int rc =
+        wl_listing_folds(listing, &one, &other) ? is_blind_to_case(store->snapshot_path, err) : 0;
+
+    return rc > 0 ? wl_err_set(err, WLOAD_ERR_FORMAT,
+                               "'%s' has '%.80s' and '%.80s', which are one file in '%s': keep it "
+                               "where upper case is not lower case",
+                               store->repo, one, other, store->snapshot_path)
+                  : rc;
+}
+
 int wl_store_examine(const char *path, uint64_t size_bytes, int64_t *modified_ns,
                      struct wload_error *err)
 {

@@ -222,6 +222,7 @@ static int hub_begin(struct wl_store *store, const struct wl_listing *listing,
     int rc = make_folders(store, err);
     char *tag;
 
+    rc = rc < 0 ? rc : wl_store_refuse_folds(store, listing, err);
     if (rc < 0) {
         return rc;
     }

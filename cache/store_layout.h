@@ -24,6 +24,11 @@ int wl_store_make_folders(const struct wl_store *store, const char *path, struct
 /* Refuse links, and make the folders that `path` lies in. */
 int wl_store_make_room(const struct wl_store *store, const char *path, struct wload_error *err);
 
+/* Refuse a repository with names that differ only in case, WLOAD_ERR_FORMAT, where one file would
+ * overwrite the other.  The folder of its files is there. */
+int wl_store_refuse_folds(const struct wl_store *store, const struct wl_listing *listing,
+                          struct wload_error *err);
+
 /* 1: `path` leads to a regular file of that size, last modified at *modified_ns (may be NULL).
  * 0: it does not. */
 int wl_store_examine(const char *path, uint64_t size_bytes, int64_t *modified_ns,

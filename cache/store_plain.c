@@ -353,6 +353,7 @@ static int plain_begin(struct wl_store *store, const struct wl_listing *listing,
         goto out_free;
     }
     rc = wl_store_make_folders(store, kept, err);
+    rc = rc < 0 ? rc : wl_store_refuse_folds(store, listing, err);
     if (rc < 0) {
         goto out_free;
     }

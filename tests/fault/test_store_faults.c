@@ -84,7 +84,10 @@ static int read_back(struct wl_store *store, struct wload_error *err)
 
 static int use_store(struct wl_store *store, struct wload_error *err)
 {
-    const struct wl_listing listing = {.files = files, .count = 2, .is_complete = true};
+    const struct wl_listing listing = {.files = files,
+                                       .count = 2,
+                                       .is_complete = true,
+                                       .folded = {"x", "X"}};
     char hash[WL_HUB_HASH_BYTES];
     int rc = store->ops->begin(store, &listing, err);
 

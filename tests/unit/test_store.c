@@ -392,6 +392,45 @@ static void check_planted(void)
     wl_store_clear(&store);
 }
 
+/* A file system that does not tell 'A' from 'a'. */
+static int blind_statx(int dir, const char *path, int flags, unsigned mask, struct statx *out)
+{
+    char lower[TREE_PATH_BYTES];
+
+    (void)snprintf(lower, sizeof(lower), "%s", path);
+    for (char *at = strrchr(lower, '/'); at && *at; at++) {
+        *at = (char)(*at >= 'A' && *at <= 'Z' ? *at + 'a' - 'A' : *at);
+    }
+    return statx(dir, lower, flags, mask, out);
+}
+
+static void check_case(const struct wl_store_ops *ops)
+{
+    const struct wl_listing_file files[] = {stored_file("sub/a.json", "{}", false),
+                                            stored_file("sub/A.json", "[]", false)};
+    struct wl_sys table = wl_sys_real;
+    struct wl_listing listing = {0};
+    struct wload_error err = {0};
+    struct wl_store store;
+
+    table.statx = blind_statx;
+    CHECK_OK(wl_store_init(&store, ops, &config, &quiet, WL_HUB_MODEL, "org/name",
+                           tree_path("case"), STORED_COMMIT, &err),
+             &err);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_OK(wl_listing_add(&listing, &files[i], "org/name", &err), &err);
+        CHECK_OK(wl_listing_finish(&listing, "org/name", &err), &err);
+        begin(&store, &listing); /* where both have room */
+        wl_sys = &table;
+        CHECK_EQ(store.ops->begin(&store, &listing, &err), i == 0 ? WLOAD_OK : WLOAD_ERR_FORMAT);
+        wl_sys = &wl_sys_real;
+    }
+    CHECK(strstr(err.message, "'sub/A.json' and 'sub/a.json'") != NULL);
+    CHECK_EQ(rmdir(store.snapshot_path) == 0, ops == &wl_store_hub); /* nothing was left in it */
+    wl_listing_clear(&listing);
+    wl_store_clear(&store);
+}
+
 static int no_symlinks(const char *target, int dir, const char *path)
 {
     (void)target;
@@ -542,6 +581,8 @@ int main(void)
     check_shared_blob();
     check_links();
     check_planted();
+    check_case(&wl_store_hub);
+    check_case(&wl_store_plain);
     config.has_no_links = true;
     check_without_links("files");
     config.has_no_links = false;
