@@ -66,8 +66,9 @@ char *wl_listing_print(const struct wl_listing *listing);
 
 /*
  * All files below the directory `path`, links followed, those of tools left out
- * (".cache", ".git").  A link's target gives the hash where it is named by one.
- * Dangling links are left out.  Finished.
+ * (".cache", ".git").  A link's target gives the hash where it is named by one; a
+ * link of that kind whose target is gone is a file of no bytes, which no store has,
+ * and other dangling links are left out.  Finished.
  */
 int wl_listing_walk(const struct wl_log *log, const char *path, struct wl_listing *out,
                     struct wload_error *err);

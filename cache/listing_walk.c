@@ -124,7 +124,7 @@ out_free:
     return rc;
 }
 
-/* Returns 0 if the entry is nothing: gone, or a link that leads nowhere. */
+/* Returns 0 if the entry is nothing: gone, or a link that leads nowhere and names no content. */
 static int examine(const struct walk *walk, const struct folder *folder, struct entry *entry,
                    struct wload_error *err)
 {
@@ -139,9 +139,11 @@ static int examine(const struct walk *walk, const struct folder *folder, struct 
     if (rc == 0) {
         return 1;
     }
-    return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
-               ? 0
-               : wl_err_sys(err, errno, "cannot examine '%s/%s'", walk->path, entry->full_name);
+    if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+        return wl_err_sys(err, errno, "cannot examine '%s/%s'", walk->path, entry->full_name);
+    }
+    entry->status = (struct statx){.stx_mode = S_IFREG};
+    return entry->hash[0] != '\0';
 }
 
 static int add_examined(struct walk *walk, const struct folder *folder, const struct entry *entry,

@@ -162,6 +162,39 @@ out_free:
     return rc;
 }
 
+/* ---- Whether it is there ---------------------------------------------------------------- */
+
+static int pass_over(struct wl_snapshot *snapshot, const char *path, const struct wload_error *why,
+                     struct wload_error *err)
+{
+    int rc = wl_snapshot_note_place(snapshot, path, err, "%s", why->message);
+
+    wl_snapshot_reset(snapshot);
+    return rc;
+}
+
+/* Whether the store has all that is wanted of the listing.  Leaves the files described even if
+ * some are missing. */
+static int judge(struct search *search, const char *path, const char *origin,
+                 struct wload_error *err)
+{
+    struct wl_snapshot *snapshot = search->snapshot;
+    struct wload_error why = {0};
+    int rc = choose(search, &why);
+
+    if (rc < 0) {
+        return pass_over(snapshot, path, &why, err);
+    }
+    rc = wl_snapshot_settle(snapshot, path, origin, err);
+    if (rc == WLOAD_OK && snapshot->shown.missing_count > 0) {
+        return wl_snapshot_note_place(snapshot, path, err, "%u of %u files are missing, as '%s'",
+                                      snapshot->shown.missing_count, snapshot->shown.file_count,
+                                      wl_snapshot_first_missing(snapshot));
+    }
+    rc = rc < 0 ? rc : wl_snapshot_note_place(snapshot, path, err, "found");
+    return rc < 0 ? rc : FOUND;
+}
+
 /* ---- A path ------------------------------------------------------------------------------ */
 
 static int settle_path(struct wl_snapshot *snapshot, const struct wload_snapshot_options *options,
@@ -196,20 +229,14 @@ static int try_directory(struct search *search, const char *path, struct wload_e
     if (!wl_locate_exists(path)) {
         return wl_snapshot_note_place(snapshot, path, err, "no such directory");
     }
+    wl_snapshot_reset(snapshot);
     rc = wl_store_init(&snapshot->store, &wl_store_plain, &snapshot->config, &snapshot->log,
                        search->repo.kind, search->repo.name, path, "", err);
     if (rc < 0) {
         return rc;
     }
     rc = wl_listing_walk(&snapshot->log, path, &snapshot->listing, &why);
-    rc = rc < 0 ? rc : choose(search, &why);
-    if (rc < 0) {
-        wl_snapshot_reset(snapshot);
-        return wl_snapshot_note_place(snapshot, path, err, "%s", why.message);
-    }
-    rc = wl_snapshot_note_place(snapshot, path, err, "found");
-    rc = rc < 0 ? rc : wl_snapshot_settle(snapshot, path, "directory", err);
-    return rc < 0 ? rc : FOUND;
+    return rc < 0 ? pass_over(snapshot, path, &why, err) : judge(search, path, "directory", err);
 }
 
 static bool wants_default_revision(const struct search *search)
@@ -257,16 +284,18 @@ static int list_cached(struct wl_snapshot *snapshot, struct wload_error *err)
                : rc;
 }
 
-/* What the cache has of a commit.  Leaves the files described even if some are missing. */
+/* What the cache has of a commit. */
 static int try_commit(struct search *search, const char *commit, struct wload_error *err)
 {
     struct wl_snapshot *snapshot = search->snapshot;
     const char *path;
     struct wload_error why = {0};
-    int rc = wl_store_init(&snapshot->store, &wl_store_hub, &snapshot->config, &snapshot->log,
-                           search->repo.kind, search->repo.name, snapshot->config.hub_cache, commit,
-                           err);
+    int rc;
 
+    wl_snapshot_reset(snapshot);
+    rc = wl_store_init(&snapshot->store, &wl_store_hub, &snapshot->config, &snapshot->log,
+                       search->repo.kind, search->repo.name, snapshot->config.hub_cache, commit,
+                       err);
     if (rc < 0) {
         return rc;
     }
@@ -277,20 +306,7 @@ static int try_commit(struct search *search, const char *commit, struct wload_er
         return rc;
     }
     rc = list_cached(snapshot, &why);
-    rc = rc < 0 ? rc : choose(search, &why);
-    if (rc < 0) {
-        rc = wl_snapshot_note_place(snapshot, path, err, "%s", why.message);
-        wl_snapshot_reset(snapshot);
-        return rc;
-    }
-    rc = wl_snapshot_settle(snapshot, path, "cache", err);
-    if (rc == WLOAD_OK && snapshot->shown.missing_count > 0) {
-        return wl_snapshot_note_place(snapshot, path, err, "%u of %u files are missing, as '%s'",
-                                      snapshot->shown.missing_count, snapshot->shown.file_count,
-                                      wl_snapshot_first_missing(snapshot));
-    }
-    rc = rc < 0 ? rc : wl_snapshot_note_place(snapshot, path, err, "found");
-    return rc < 0 ? rc : FOUND;
+    return rc < 0 ? pass_over(snapshot, path, &why, err) : judge(search, path, "cache", err);
 }
 
 static int try_cache(struct search *search, struct wload_error *err)

@@ -110,6 +110,9 @@ void wl_snapshot_reset(struct wl_snapshot *snapshot)
         wl_store_clear(&snapshot->store);
         snapshot->store = (struct wl_store){0};
     }
+    snapshot->shown.path = "";
+    snapshot->shown.origin = "";
+    snapshot->shown.commit = "";
     snapshot->shown.total_bytes = 0;
     snapshot->shown.missing_bytes = 0;
     snapshot->shown.missing_count = 0;

@@ -303,6 +303,23 @@ def verifying(stack):
     same(run.wload("verify", SPEC), f"{good}: no bad ones")
 
 
+@flow
+def weights_that_are_gone_from_a_cache_of_links_alone(stack):
+    """As of clients that keep no listing beside them."""
+    run = Run(stack)
+    run.wload("fetch", SPEC, "--include", "config.json", "--include", "model.safetensors")
+    for listing in (run.home / "hub").rglob("trees/*.json"):
+        listing.unlink()
+    (run.snapshot / "model.safetensors").resolve().unlink()
+    same(run.wload("verify", SPEC), "Verified 1 files of .+: no bad ones; 1 are not here")
+    for patterns in [], ["--include", "*"]:
+        run.wload("resolve", SPEC, *patterns, code=1, err=r"'org/model': 1 of 2 files, .+")
+    run.wload("load", SPEC, "--device", "null", "--offline", code=1,
+              err=".*1 of 2 files are not on this machine, as 'model.safetensors'.*")
+    run.wload("load", SPEC, "--device", "null")
+    assert (run.snapshot / "model.safetensors").read_bytes() == CONTENTS["model.safetensors"]
+
+
 # ---- load ----------------------------------------------------------------
 
 @flow

@@ -402,6 +402,7 @@ static void make_tree(void)
         {D64, "blobs/" A40}, /* as in a store that caches share: the first name counts */
         {"../blobs/ABC", "walk/named.txt"},
         {"../blobs/gone", "walk/dangling"},
+        {"../blobs/" B40, "walk/gone.safetensors"}, /* and what it was is known */
         {"loop", "walk/loop"},
         {"..", "walk/sub/up"},
         {"sub", "walk/twin"},
@@ -432,9 +433,11 @@ static void check_walk(void)
         uint64_t size_bytes;
         const char *hash;
     } rows[] = {
-        {".gitignore", 1, ""},        {"empty", 0, ""},          {"model.safetensors", 7, C64},
-        {"named.txt", 3, ""},         {"plain.txt", 5, ""},      {"sub/.cache/kept", 1, ""},
-        {"sub/config.json", 2, A40},  {"sub/deep/er/x", 1, ""},  {"twin/.cache/kept", 1, ""},
+        {".gitignore", 1, ""},        {"empty", 0, ""},
+        {"gone.safetensors", 0, B40}, {"model.safetensors", 7, C64},
+        {"named.txt", 3, ""},         {"plain.txt", 5, ""},
+        {"sub/.cache/kept", 1, ""},   {"sub/config.json", 2, A40},
+        {"sub/deep/er/x", 1, ""},     {"twin/.cache/kept", 1, ""},
         {"twin/config.json", 2, A40}, {"twin/deep/er/x", 1, ""},
     };
     struct wload_error err = {0};

@@ -152,6 +152,23 @@ static void expect(const struct place *place, const char *cache, const char *ori
     wload_snapshot_free(snapshot);
 }
 
+/* The weights are what is not here. */
+static void expect_gone(enum wload_scope scope, const char *cache, const char *origin,
+                        const char *folder)
+{
+    const struct place place = {.scope = scope};
+    struct wload_snapshot *snapshot = locate(&place, cache);
+
+    CHECK_STR(snapshot->origin, origin);
+    CHECK(strstr(snapshot->path, folder) != NULL);
+    CHECK_EQ(snapshot->missing_count, 1);
+    for (uint32_t i = 0; i < snapshot->file_count; i++) {
+        CHECK_EQ(strcmp(snapshot->files[i].name, "model.safetensors") == 0,
+                 !snapshot->files[i].is_present);
+    }
+    wload_snapshot_free(snapshot);
+}
+
 /* Of a cache, as of tools that keep no listing. */
 static void make_cache(const char *files, char path[TREE_PATH_BYTES])
 {
@@ -185,11 +202,16 @@ static void check_places(void)
     }
 }
 
-/* A directory of links into a cache has what they lead to. */
+/* A directory of links into a cache has what they lead to; where that is gone, it is missing, of
+ * the directory as of a snapshot, unless another place has all. */
 static void check_links(void)
 {
     static const struct place place = {"model.safetensors", LOAD, NULL, NULL, NULL};
+    static const enum wload_scope scopes[] = {LOAD, WEIGHTS, ALL};
     char target[TREE_PATH_BYTES];
+    char whole[TREE_PATH_BYTES];
+    char gone[TREE_PATH_BYTES];
+    char name[128];
 
     (void)snprintf(target, sizeof(target), "%s", tree_path("blobs/" COMMIT));
     tree_write_text("blobs/" COMMIT, "content");
@@ -197,7 +219,19 @@ static void check_links(void)
     CHECK_EQ(symlink(target, tree_path("linked/" NAME "/model.safetensors")), 0);
     CHECK_EQ(setenv("WLOAD_CACHE", tree_path("linked"), 1), 0);
     expect(&place, tree_path("nowhere"), "directory", "linked/" NAME);
+
+    CHECK_EQ(unlink(target), 0);
+    make_cache("config.json model.safetensors", whole);
+    expect(&place, whole, "cache", whole);
+    make_cache("config.json", gone);
+    expect_gone(LOAD, tree_path("nowhere"), "directory", "linked/" NAME);
     CHECK_EQ(unsetenv("WLOAD_CACHE"), 0);
+    (void)snprintf(name, sizeof(name),
+                   "case-%u/models--org--name/snapshots/" COMMIT "/model.safetensors", made - 1);
+    CHECK_EQ(symlink("../../blobs/" COMMIT, tree_path(name)), 0);
+    for (size_t i = 0; i < WL_COUNT_OF(scopes); i++) {
+        expect_gone(scopes[i], gone, "cache", gone);
+    }
 }
 
 /* Whatever fails while a directory is judged: an error, it is passed over, or it is taken, and

@@ -242,6 +242,24 @@ static void check_unknown(void)
     make_cache();
 }
 
+/* A link tells of its file although the content is gone. */
+static void check_gone(void)
+{
+    struct wload_snapshot *snapshot;
+    struct wload_error err;
+
+    CHECK_EQ(unlink(tree_path(REPO "blobs/" LARGE_HASH)), 0);
+    snapshot = open_cache();
+    CHECK_EQ(snapshot->missing_count, 2);
+    CHECK_OK(verify(snapshot, true, &err), &err);
+    CHECK_EQ(told.count, 4);
+    CHECK_EQ(status_of("model.safetensors"), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(status_of("unet/again.safetensors"), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(status_of("config.json"), WLOAD_OK);
+    wload_snapshot_free(snapshot);
+    make_cache();
+}
+
 /* A path has no hashes; where they are told is said of one that was filled. */
 static void check_path(void)
 {
@@ -319,6 +337,7 @@ int main(void)
     check_damage();
     check_quarantine();
     check_unknown();
+    check_gone();
     check_path();
     check_nowhere();
     check_faults();
