@@ -19,6 +19,20 @@ static bool is_component(const cJSON *item)
            item->string[0] != '_';
 }
 
+/* Whether the class of a component has no weights, as its name's end tells. */
+static bool is_weightless(const cJSON *item)
+{
+    static const char *const endings[] = {"Tokenizer",        "TokenizerFast", "Scheduler",
+                                          "FeatureExtractor", "Processor",     "ProcessorFast"};
+
+    for (size_t i = 0; i < WL_COUNT_OF(endings); i++) {
+        if (wl_str_ends(item->child->next->valuestring, endings[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int add_components(const cJSON *root, const char *what, struct wl_components *out,
                           struct wload_error *err)
 {
@@ -31,7 +45,8 @@ static int add_components(const cJSON *root, const char *what, struct wl_compone
         count += is_component(item);
     }
     out->names = wl_sys_array(count, sizeof(out->names[0]));
-    if (!out->names) {
+    out->are_weightless = wl_sys_array(count, sizeof(out->are_weightless[0]));
+    if (!out->names || !out->are_weightless) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for %u components", what, count);
     }
     wl_json_each (item, root) {
@@ -46,7 +61,7 @@ static int add_components(const cJSON *root, const char *what, struct wl_compone
         if (!out->names[out->count]) {
             return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for component '%s'", item->string);
         }
-        out->count++;
+        out->are_weightless[out->count++] = is_weightless(item);
     }
     return WLOAD_OK;
 }
@@ -89,5 +104,6 @@ void wl_components_clear(struct wl_components *components)
         wl_sys->free(components->names[i]);
     }
     wl_sys->free(components->names);
+    wl_sys->free(components->are_weightless);
     *components = (struct wl_components){0};
 }

@@ -3,6 +3,7 @@
 #ifndef WL_COMPONENTS_H
 #define WL_COMPONENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,8 @@
 #define WL_PIPELINE_FILE "model_index.json"
 
 struct wl_components {
-    char **names; /* each the name of a folder */
+    char **names;         /* each the name of a folder */
+    bool *are_weightless; /* by name: of a class that has no weights, as a tokenizer */
     uint32_t count;
 };
 

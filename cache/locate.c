@@ -95,7 +95,7 @@ static int mark(struct search *search, bool *is_wanted, struct wload_error *err)
         /* A listing that is not complete is of what is here: it says of nothing that it is not. */
         if (rc >= 0 && is_load && !snapshot->listing.is_complete &&
             search->repo.kind == WL_HUB_MODEL) {
-            rc = wl_whole_check(&wanted, &snapshot->listing, is_wanted,
+            rc = wl_whole_check(&wanted, &components, &snapshot->listing, is_wanted,
                                 snapshot->store.snapshot_path, err);
         }
     }

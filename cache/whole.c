@@ -10,7 +10,6 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "base/sys.h"
-#include "cache/components.h"
 #include "cache/select.h"
 
 #define NAME_BYTES (2 * WL_PATH_BYTES_MAX)
@@ -112,18 +111,19 @@ static bool has_folder(const struct wl_listing *listing, const char *folder)
     return false;
 }
 
-static int check_components(const struct wl_wanted *wanted, const struct wl_listing *listing,
-                            struct wload_error *err)
+static int check_components(const struct wl_wanted *wanted, const struct wl_components *components,
+                            const struct wl_listing *listing, struct wload_error *err)
 {
+    bool wants_weights = wanted->scope == WLOAD_SCOPE_WEIGHTS;
     const char *subfolder = wanted->subfolder;
     char folder[NAME_BYTES];
 
-    for (uint32_t i = 0; i < wanted->component_count; i++) {
+    for (uint32_t i = 0; i < components->count; i++) {
         (void)snprintf(folder, sizeof(folder), "%s%s%s/", subfolder, subfolder[0] ? "/" : "",
-                       wanted->components[i]);
-        if (!has_folder(listing, folder)) {
+                       components->names[i]);
+        if (!has_folder(listing, folder) && !(wants_weights && components->are_weightless[i])) {
             return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' names '%.200s', which is not there",
-                              WL_PIPELINE_FILE, wanted->components[i]);
+                              WL_PIPELINE_FILE, components->names[i]);
         }
     }
     return WLOAD_OK;
@@ -139,11 +139,12 @@ static bool has_weights(const struct wl_listing *listing, const bool *is_wanted)
     return false;
 }
 
-int wl_whole_check(const struct wl_wanted *wanted, const struct wl_listing *listing,
-                   const bool *is_wanted, const char *path, struct wload_error *err)
+int wl_whole_check(const struct wl_wanted *wanted, const struct wl_components *components,
+                   const struct wl_listing *listing, const bool *is_wanted, const char *path,
+                   struct wload_error *err)
 {
     bool is_file = wl_listing_find(listing, wanted->subfolder) >= 0;
-    int rc = check_components(wanted, listing, err);
+    int rc = check_components(wanted, components, listing, err);
 
     rc = rc < 0 ? rc : check_indexes(listing, is_wanted, path, err);
     if (rc == WLOAD_OK && !is_file && !has_weights(listing, is_wanted)) {

@@ -7,6 +7,7 @@
  * they take and those that they do not.
  */
 #include "base/base.h"
+#include "base/str.h"
 #include "faults.h"
 #include "tree.h"
 
@@ -19,7 +20,7 @@
 #define SHARD_1 "model-00001-of-00002.safetensors"
 #define SHARD_2 "model-00002-of-00002.safetensors"
 
-/* What the files hold that are read; all others are empty. */
+/* What the files hold that are read, by how their names end; all others are empty. */
 static const struct {
     const char *name;
     const char *text;
@@ -28,16 +29,19 @@ static const struct {
     {"odd.safetensors.index.json", "{\"weight_map\":{\"a\":\"x.safetensors\"}}"},
     {"up.safetensors.index.json", "{\"weight_map\":{\"a\":\"../x.safetensors\"}}"},
     {"none.safetensors.index.json", "{}"},
+    {"small/model_index.json",
+     "{\"unet\":[\"a\",\"B\"],\"words\":[\"a\",\"CLIPTokenizer\"],"
+     "\"more\":[\"a\",\"T5TokenizerFast\"],\"steps\":[\"a\",\"DDIMScheduler\"],"
+     "\"sight\":[\"a\",\"CLIPImageProcessor\"],\"seen\":[\"a\",\"CLIPFeatureExtractor\"],"
+     "\"fast\":[\"a\",\"CLIPImageProcessorFast\"]}"},
     {"model_index.json", "{\"_class_name\":\"P\",\"unet\":[\"a\",\"B\"],\"vae\":[\"a\",\"B\"],"
                          "\"guard\":[null,null]}"},
 };
 
 static const char *text_of(const char *name)
 {
-    const char *slash = strrchr(name, '/');
-
     for (size_t i = 0; i < WL_COUNT_OF(contents); i++) {
-        if (strcmp(contents[i].name, slash ? slash + 1 : name) == 0) {
+        if (wl_str_ends(name, contents[i].name)) {
             return contents[i].text;
         }
     }
@@ -100,6 +104,12 @@ static const struct place places[] = {
     {"model_index.json unet/config.json vae/config.json", LOAD, NULL, NULL, "no weights"},
     {"model_index.json unet/model.safetensors vae/" INDEX " vae/" SHARD_2, LOAD, NULL, NULL,
      "'vae/" INDEX "' names '" SHARD_1 "'"},
+
+    /* Of these components one alone has weights. */
+    {"small/model_index.json small/unet/model.safetensors", WEIGHTS, NULL, "small", NULL},
+    {"small/model_index.json small/unet/model.safetensors", LOAD, NULL, "small", "names 'words'"},
+    {"small/model_index.json small/words/model.safetensors", WEIGHTS, NULL, "small",
+     "names 'unet'"},
 
     {"a/model.safetensors config.json", LOAD, NULL, "a", NULL},
     {"a/" INDEX " a/" SHARD_1 " " SHARD_2, LOAD, NULL, "a", "'a/" INDEX "' names '" SHARD_2 "'"},
@@ -185,8 +195,8 @@ static void check_places(void)
     char cache[TREE_PATH_BYTES];
     char root[TREE_PATH_BYTES];
 
-    make_cache("config.json model.safetensors a/model.safetensors a/" INDEX " a/" SHARD_1
-               " a/" SHARD_2,
+    make_cache("config.json model.safetensors small/model.safetensors a/model.safetensors a/" INDEX
+               " a/" SHARD_1 " a/" SHARD_2,
                whole);
     for (size_t i = 0; i < WL_COUNT_OF(places); i++) {
         const struct place *place = &places[i];
