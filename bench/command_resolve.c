@@ -2,6 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/str.h"
+#include "base/sys.h"
 #include "bench/command.h"
 #include "bench/options.h"
 #include "bench/snapshot.h"
@@ -43,23 +45,31 @@ static int report_text(const struct request *request, const struct wload_snapsho
     return text_finish();
 }
 
-/* One line that says what is not here, and what would bring it. */
+/* One line that says what is not here, and what would bring it to where it was looked for. */
 static int tell_missing(const struct request *request, const struct wload_snapshot *snapshot)
 {
-    const char *revision = request->snapshot.revision;
-    const char *option = revision ? " --revision " : "";
+    const struct wload_snapshot_options *options = &request->snapshot;
+    const char *revision = options->revision;
+    const char *place = options->local_dir ? options->local_dir : options->cache_dir;
+    const char *place_option = options->local_dir ? " --local-dir " : " --cache-dir ";
+    char *fetch = wl_str_new("wload fetch%s%s%s%s %s", revision ? " --revision " : "",
+                             revision ? revision : "", place ? place_option : "",
+                             place ? place : "", request->spec);
+    const char *remedy = fetch ? fetch : "wload fetch";
     char size[TEXT_SIZE_BYTES];
+    int rc;
 
-    revision = revision ? revision : "";
     if (snapshot->origin[0] == '\0') {
-        return text_fail_plainly("'%s' is not on this machine; 'wload fetch%s%s %s' would bring it",
-                                 request->spec, option, revision, request->spec);
+        rc = text_fail_plainly("'%s' is not on this machine; '%s' would bring it", request->spec,
+                               remedy);
+    } else {
+        rc = text_fail_plainly("'%s': %" PRIu32 " of %" PRIu32 " files, %s, are not on this "
+                               "machine; '%s' would bring them",
+                               request->spec, snapshot->missing_count, snapshot->file_count,
+                               text_size(snapshot->missing_bytes, size), remedy);
     }
-    return text_fail_plainly("'%s': %" PRIu32 " of %" PRIu32 " files, %s, are not on this machine; "
-                             "'wload fetch%s%s %s' would bring them",
-                             request->spec, snapshot->missing_count, snapshot->file_count,
-                             text_size(snapshot->missing_bytes, size), option, revision,
-                             request->spec);
+    wl_sys->free(fetch);
+    return rc;
 }
 
 static int resolve(const struct request *request)

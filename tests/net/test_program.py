@@ -255,6 +255,9 @@ def resolving(stack):
               err="'org/model' is not on this machine; 'wload fetch org/model' would bring it")
     run.wload("resolve", SPEC, "--revision", "v1", code=1,
               err=".*; 'wload fetch --revision v1 org/model' would bring it")
+    for option in "--local-dir", "--cache-dir":
+        run.wload("resolve", SPEC, option, "/none", code=1,
+                  err=f".*; 'wload fetch {option} /none org/model' would bring it")
     run.wload("fetch", SPEC, "--include", "*.json")
     run.wload("resolve", SPEC, code=1, err=r"'org/model': 1 of 3 files, 1\.00 MiB, are not on this "
               "machine; 'wload fetch org/model' would bring them")
