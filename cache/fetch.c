@@ -451,7 +451,12 @@ static int check_fetchable(const struct wl_snapshot *snapshot, enum wl_fetch_par
     const char *name = snapshot->spec.path;
 
     if (!snapshot->config.is_offline) {
-        return WLOAD_OK;
+        return snapshot->store.ops != &wl_store_plain || snapshot->store.commit[0] != '\0'
+                   ? WLOAD_OK
+                   : wl_err_set(err, WLOAD_ERR_UNSUPPORTED,
+                                "'%s': nothing says which commit '%s' is of, and so it cannot be "
+                                "downloaded again",
+                                name, snapshot->shown.path);
     }
     if (snapshot->shown.origin[0] == '\0') {
         return wl_err_set(err, WLOAD_ERR_NOT_FOUND,

@@ -219,9 +219,11 @@ static int settle_path(struct wl_snapshot *snapshot, const struct wload_snapshot
 
 /* ---- Directories that hold the files themselves ------------------------------------------- */
 
-/* A directory is taken as it is, if what is wanted can be told from its names, and is there. */
+/* A directory is taken as it is, if what is wanted can be told from its names, and is there.  The
+ * one that a fetch fills tells, too, what should be in it. */
 static int try_directory(struct search *search, const char *path, struct wload_error *err)
 {
+    const char *revision = search->repo.revision;
     struct wl_snapshot *snapshot = search->snapshot;
     struct wload_error why = {0};
     int rc;
@@ -236,6 +238,10 @@ static int try_directory(struct search *search, const char *path, struct wload_e
         return rc;
     }
     rc = wl_listing_walk(&snapshot->log, path, &snapshot->listing, &why);
+    if (rc == WLOAD_OK && search->options->local_dir) {
+        rc = wl_store_plain_expect(&snapshot->store, wl_hub_is_commit(revision) ? revision : "",
+                                   &snapshot->listing, &why);
+    }
     return rc < 0 ? pass_over(snapshot, path, &why, err) : judge(search, path, "directory", err);
 }
 
@@ -276,7 +282,7 @@ static int try_plain_roots(struct search *search, struct wload_error *err)
 
 static int list_cached(struct wl_snapshot *snapshot, struct wload_error *err)
 {
-    int rc = wl_store_hub_listing(&snapshot->store, &snapshot->listing, err);
+    int rc = wl_store_listing(&snapshot->store, &snapshot->listing, err);
 
     return rc == WLOAD_ERR_NOT_FOUND
                ? wl_listing_walk(&snapshot->log, snapshot->store.snapshot_path, &snapshot->listing,
@@ -325,14 +331,12 @@ static int try_cache(struct search *search, struct wload_error *err)
 /* ---- The hub ----------------------------------------------------------------------------------
  */
 
-/* The listing that the cache keeps of this commit, else the hub's. */
+/* The listing that the store keeps of this commit, else the hub's. */
 static int list_remote(struct search *search, const char *commit, struct wload_error *err)
 {
     struct wl_snapshot *snapshot = search->snapshot;
-    struct wload_error why = {0};
 
-    if (snapshot->store.ops == &wl_store_hub &&
-        wl_store_hub_listing(&snapshot->store, &snapshot->listing, &why) == WLOAD_OK) {
+    if (wl_store_listing(&snapshot->store, &snapshot->listing, NULL) == WLOAD_OK) {
         return WLOAD_OK;
     }
     return wl_hub_list(&search->transfer, search->http, &search->repo, commit, &snapshot->listing,
@@ -401,10 +405,11 @@ static int fall_back(struct search *search, const struct wload_error *why, struc
     int rc;
 
     wl_snapshot_reset(snapshot);
-    if (search->options->local_dir || !is_unreachable(why)) {
+    if (!is_unreachable(why)) {
         rc = PASSED_OVER;
     } else {
-        rc = try_cache(search, err);
+        rc = search->options->local_dir ? try_directory(search, search->options->local_dir, err)
+                                        : try_cache(search, err);
     }
     if (rc == PASSED_OVER) {
         if (err) {

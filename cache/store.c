@@ -341,9 +341,10 @@ static int read_listing(const char *path, struct wl_listing *out, struct wload_e
     return rc;
 }
 
-static char *listing_path(const struct wl_store *store, const char *folder)
+static char *listing_path(const struct wl_store *store)
 {
-    return wl_str_new("%s/trees/%s.json", folder, store->commit);
+    return wl_str_new("%s%s/trees/%s.json", store->repo_path,
+                      store->ops == &wl_store_hub ? "" : "/" WL_STORE_KEPT, store->commit);
 }
 
 void wl_store_note_listing(const struct wl_store *store, const char *folder,
@@ -358,7 +359,7 @@ void wl_store_note_listing(const struct wl_store *store, const char *folder,
     if (!listing->is_complete || store->commit[0] == '\0') {
         return;
     }
-    path = listing_path(store, folder);
+    path = listing_path(store);
     if (path && read_listing(path, &kept, NULL) == WLOAD_OK) {
         wl_listing_clear(&kept);
         goto out_free;
@@ -375,10 +376,9 @@ out_free:
     wl_sys->free(path);
 }
 
-int wl_store_hub_listing(const struct wl_store *store, struct wl_listing *out,
-                         struct wload_error *err)
+int wl_store_listing(const struct wl_store *store, struct wl_listing *out, struct wload_error *err)
 {
-    char *path = listing_path(store, store->repo_path);
+    char *path = listing_path(store);
     int rc = path ? read_listing(path, out, err) : wl_store_no_memory(store, err);
 
     wl_sys->free(path);

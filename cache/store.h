@@ -86,6 +86,18 @@ void wl_store_clear(struct wl_store *store);
 char *wl_store_file_path(const struct wl_store *store, const char *name);
 void wl_store_place_clear(struct wl_partial_place *place);
 
+/* The listing that the store keeps of its commit, or WLOAD_ERR_NOT_FOUND: it has none that can be
+ * used. */
+int wl_store_listing(const struct wl_store *store, struct wl_listing *out, struct wload_error *err);
+
+/*
+ * Add to a walk's listing what the plain directory should have and has not, as the
+ * listings tell that it keeps: that of `commit`, or with "" the one of which it has
+ * most.  Without any nothing is added.  WLOAD_ERR_NOT_FOUND: those are of others.
+ */
+int wl_store_plain_expect(const struct wl_store *store, const char *commit,
+                          struct wl_listing *listing, struct wload_error *err);
+
 /* Whether a plain directory keeps records of its files: a fetch has filled it. */
 bool wl_store_is_filled(const char *directory);
 
@@ -95,11 +107,6 @@ bool wl_store_is_filled(const char *directory);
 int wl_store_hub_ref(const char *cache, enum wl_hub_kind kind, const char *repo,
                      const char *revision, char commit[WL_HUB_COMMIT_BYTES],
                      struct wload_error *err);
-
-/* The listing that the cache keeps of the store's commit, or WLOAD_ERR_NOT_FOUND: it has none
- * that can be used. */
-int wl_store_hub_listing(const struct wl_store *store, struct wl_listing *out,
-                         struct wload_error *err);
 
 /*
  * The hash that a file of the snapshot must have: the name of what its link

@@ -61,7 +61,7 @@ bool wl_store_hub_hash(const struct wl_store *store, const char *name, char hash
     if (wl_store_link_hash(path, hash)) {
         is_known = true;
     } else if (wl_store_read_link(path, target) == -EINVAL &&
-               wl_store_hub_listing(store, &listing, NULL) == WLOAD_OK) {
+               wl_store_listing(store, &listing, NULL) == WLOAD_OK) {
         int64_t number = wl_listing_find(&listing, name);
 
         is_known = number >= 0 && listing.files[number].hash[0] != '\0';

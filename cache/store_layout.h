@@ -7,6 +7,8 @@
 
 #include "cache/store.h"
 
+#define WL_STORE_KEPT ".cache/huggingface" /* in a plain directory: what it keeps for itself */
+
 int wl_store_no_memory(const struct wl_store *store, struct wload_error *err);
 
 /*

@@ -14,7 +14,7 @@
 #include "base/sys.h"
 #include "cache/store_layout.h"
 
-#define KEPT             ".cache/huggingface"
+#define KEPT             WL_STORE_KEPT
 #define RECORD_BYTES_MAX 4096u
 #define SECOND_NS        1000000000
 #define SECONDS_MAX      (1ll << 33)

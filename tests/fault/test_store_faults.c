@@ -73,11 +73,13 @@ static int read_back(struct wl_store *store, struct wload_error *err)
     int rc;
 
     if (store->ops != &wl_store_hub) {
-        return WLOAD_OK;
+        rc = wl_store_plain_expect(store, "", &listing, err);
+        wl_listing_clear(&listing);
+        return rc;
     }
     wl_store_hub_note_absent(store, "c/none.json");
     rc = wl_store_hub_ref(store->root, WL_HUB_MODEL, "org/name", "main", commit, err);
-    rc = rc < 0 ? rc : wl_store_hub_listing(store, &listing, err);
+    rc = rc < 0 ? rc : wl_store_listing(store, &listing, err);
     wl_listing_clear(&listing);
     return rc;
 }

@@ -246,6 +246,43 @@ def a_plain_directory(stack):
     assert told["new_files"] == 1
 
 
+@flow
+def a_plain_directory_without_the_hub(stack):
+    run = Run(stack)
+    place = run.home / "plain"
+    options = ["--local-dir", str(place)]
+    away = {"HF_ENDPOINT": "http://127.0.0.1:1", "WLOAD_RETRY_MS": "1"}
+    warning = "warning: the hub could not be asked: .+"
+    pinned = f"{SPEC}@{run.repo.commit}"
+    path = re.escape(str(place))
+
+    run.wload("fetch", SPEC, *options, "--include", "config.json")
+    run.wload("resolve", SPEC, *options, code=1,
+              err=r"'org/model': 2 of 3 files, 1\.00 MiB, are not on this machine; 'wload fetch "
+              f"--local-dir {path} org/model' would bring them")
+    same(run.wload("resolve", SPEC, *options, "--include", "config.json"), path)
+    for spec in SPEC, f"hf://{pinned}":
+        run.wload("fetch", spec, *options, code=1, err=".*127.0.0.1:1.*", **away)
+        run.wload("fetch", spec, *options, "--offline", code=1, err=".*4 of 5 files.*is off")
+
+    run.wload("fetch", SPEC, *options)
+    asked = len(run.requests())
+    same(run.wload("fetch", SPEC, *options, err=warning, **away), path)
+    same(run.wload("fetch", f"hf://{pinned}", *options, **away), path)
+    for spec in SPEC, f"hf://{pinned}":
+        same(run.wload("fetch", spec, *options, "--offline"), path)
+    assert run.json("fetch", SPEC, *options, err=warning, **away)["snapshots"][0]["note"]
+    run.wload("fetch", SPEC, *options, "--force", code=1,
+              err=f"{warning}\nwload: .+ which commit '{path}' is of.+", **away)
+    run.wload("fetch", f"hf://{SPEC}@{'0' * 40}", *options, code=1, err=".+", **away)
+    run.wload("resolve", f"hf://{SPEC}@{'0' * 40}", *options, code=1, err=".+")
+    assert len(run.requests()) == asked, "somebody was asked"
+
+    (place / "config.json").unlink()
+    run.wload("fetch", SPEC, *options, code=1, err=".*127.0.0.1:1.*", **away)
+    same(run.wload("verify", SPEC, *options), "Verified 4 files of .+: no bad ones; 1 are not here")
+
+
 # ---- resolve ----------------------------------------------------------------
 
 @flow

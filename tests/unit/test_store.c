@@ -69,7 +69,7 @@ static void check_tree(const struct wl_store *store, const struct wl_listing *li
     struct wload_error err = {0};
 
     CHECK_EQ(stored_status(tree_path(REPO "/trees/" STORED_COMMIT ".json")).st_mode & 07777, 0640);
-    CHECK_OK(wl_store_hub_listing(store, &kept, &err), &err);
+    CHECK_OK(wl_store_listing(store, &kept, &err), &err);
     CHECK(kept.is_complete);
     CHECK_EQ(kept.count, listing->count);
     for (uint32_t i = 0; i < kept.count; i++) {
@@ -179,7 +179,7 @@ static void check_refusals(void)
     store = open_store("none", STORED_COMMIT);
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
     CHECK_EQ(store.ops->adopt(&store, &file, &err), 0);
-    CHECK_EQ(wl_store_hub_listing(&store, &listing, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(wl_store_listing(&store, &listing, &err), WLOAD_ERR_NOT_FOUND);
     CHECK(!wl_store_hash(&store, "a.json", hash));
     CHECK(wl_store_file_path(&store, "../a.json") == NULL);
     CHECK(wl_store_file_path(&store, "/etc/passwd") == NULL);

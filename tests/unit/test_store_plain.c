@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal: a plain directory holds the files and, apart, what is known about them, as other tools
- * write and read it; a file is trusted for its record or its content, never for its size.
- * Method: files are brought as a fetch brings them, changed, aged and replaced, and records are
- * written in every shape that is none.
+ * write and read it; a file is trusted for its record or its content, never for its size; what is
+ * not there and should be is told by the listings that the directory keeps.
+ * Method: files are brought as a fetch brings them, changed, aged and replaced; records are
+ * written in every shape that is none, and listings of several commits.
  */
 #include <time.h>
 
@@ -290,6 +291,63 @@ static void check_quarantine(void)
     wl_store_clear(&store);
 }
 
+/* Which of the files a, b and c, the last of which is there, are expected with the listings that
+ * are kept: "": none but that. */
+static void expect(const char *commit, const char *names, int expected_rc)
+{
+    struct wl_listing here = {0};
+    struct wl_store store = open_store("");
+    struct wload_error err = {0};
+    char found[32] = "";
+
+    CHECK_OK(wl_listing_walk(&quiet, tree_path("dir"), &here, &err), &err);
+    CHECK_EQ(wl_store_plain_expect(&store, commit, &here, &err), expected_rc);
+    for (uint32_t i = 0; i < here.count; i++) {
+        CHECK_EQ(here.files[i].hash[0] != '\0', here.files[i].name[0] != 'c');
+        (void)snprintf(found + i, sizeof(found) - i, "%s", here.files[i].name);
+    }
+    CHECK_STR(found, names);
+    CHECK(!here.is_complete);
+    wl_listing_clear(&here);
+    wl_store_clear(&store);
+}
+
+static void keep_listing(const char *commit, const char *names)
+{
+    struct wl_listing_file files[4];
+    struct wl_listing listing = {.files = files, .is_complete = true};
+    struct wl_store store = open_store(commit);
+    struct wload_error err = {0};
+    char name[4][2];
+
+    for (; names[listing.count]; listing.count++) {
+        (void)snprintf(name[listing.count], sizeof(name[0]), "%c", names[listing.count]);
+        files[listing.count] = stored_file(name[listing.count], "content", false);
+    }
+    CHECK_OK(store.ops->begin(&store, &listing, &err), &err);
+    wl_store_clear(&store);
+}
+
+/* By what the directory keeps of a commit, and of several by the one that it has most of. */
+static void check_expected(void)
+{
+    CHECK_EQ(rename(tree_path("dir"), tree_path("earlier")), 0);
+    tree_write_text("dir/c", "content");
+    expect("", "c", WLOAD_OK);
+    expect(STORED_COMMIT, "c", WLOAD_OK);
+    keep_listing(STORED_COMMIT, "abc");
+    expect("", "abc", WLOAD_OK);
+    expect(STORED_COMMIT, "abc", WLOAD_OK);
+    expect(STORED_OTHER, "c", WLOAD_ERR_NOT_FOUND);
+    keep_listing(STORED_OTHER, "bc");
+    expect("", "bc", WLOAD_OK);
+    expect(STORED_COMMIT, "abc", WLOAD_OK);
+    tree_write_text(KEPT "/trees/" STORED_OTHER ".json", "{}");
+    expect("", "abc", WLOAD_OK);
+    tree_write_text(KEPT "/trees/" STORED_COMMIT ".json", "{}");
+    expect("", "c", WLOAD_OK);
+}
+
 int main(void)
 {
     check_layout();
@@ -300,5 +358,6 @@ int main(void)
     check_private_names();
     check_planted();
     check_quarantine();
+    check_expected();
     return 0;
 }
