@@ -20,6 +20,7 @@ struct search {
     struct wl_hub_repo repo;
     struct wl_transfer transfer;
     struct wl_http *http; /* NULL: the hub was not asked */
+    bool is_hub;          /* it said which commit the revision is, as only a hub does */
 };
 
 /* What a step of the search returns; negative: an error that ends it. */
@@ -353,6 +354,7 @@ static int ask_commit(struct search *search, struct wload_error *err)
     if (rc < 0) {
         return rc;
     }
+    search->is_hub = !wl_hub_is_commit(search->repo.revision);
     wl_snapshot_reset(snapshot);
     snapshot->is_asked = true;
     rc = wl_store_init(&snapshot->store, options->local_dir ? &wl_store_plain : &wl_store_hub,
@@ -391,11 +393,19 @@ static int ask_hub(struct search *search, struct wload_error *err)
     return rc;
 }
 
-/* Whether a failure says nothing about the repository, only that nobody could be asked. */
-static bool is_unreachable(const struct wload_error *why)
+/*
+ * Whether a failure says nothing about the repository, only that nobody could be
+ * asked: no answer, one that puts off, or a first answer that is no hub's, as the
+ * pages are that a proxy or a captive portal sends and leads to.
+ */
+static bool is_unreachable(const struct search *search, const struct wload_error *why)
 {
-    return why->code == WLOAD_ERR_NETWORK || why->code == WLOAD_ERR_TIMEOUT ||
-           why->http_status == 429 || why->http_status >= 500;
+    int status = why->http_status;
+    bool is_garbage =
+        why->code == WLOAD_ERR_FORMAT || (why->code == WLOAD_ERR_HTTP && status < 400);
+
+    return why->code == WLOAD_ERR_NETWORK || why->code == WLOAD_ERR_TIMEOUT || status == 408 ||
+           status == 429 || status >= 500 || (is_garbage && !search->is_hub);
 }
 
 /* The hub could not be asked: what is here is better than nothing, and is said to be old. */
@@ -405,7 +415,7 @@ static int fall_back(struct search *search, const struct wload_error *why, struc
     int rc;
 
     wl_snapshot_reset(snapshot);
-    if (!is_unreachable(why)) {
+    if (!is_unreachable(search, why)) {
         rc = PASSED_OVER;
     } else {
         rc = search->options->local_dir ? try_directory(search, search->options->local_dir, err)

@@ -110,6 +110,7 @@ void wl_snapshot_reset(struct wl_snapshot *snapshot)
         wl_store_clear(&snapshot->store);
         snapshot->store = (struct wl_store){0};
     }
+    snapshot->is_asked = false;
     snapshot->shown.path = "";
     snapshot->shown.origin = "";
     snapshot->shown.commit = "";

@@ -74,7 +74,7 @@ __attribute__((format(printf, 4, 5))) int wl_snapshot_note_place(struct wl_snaps
 /* Describe the wanted files of the listing, as the store has them. */
 int wl_snapshot_list(struct wl_snapshot *snapshot, struct wload_error *err);
 
-/* Back to before the listing: no files, no store, found nowhere. */
+/* Back to before the listing: nobody asked, no files, no store, found nowhere. */
 void wl_snapshot_reset(struct wl_snapshot *snapshot);
 
 /* Where the snapshot is, with its subfolder. */

@@ -152,6 +152,46 @@ def offline(stack):
     run.judge(table.MODEL)
 
 
+NO_HUB = [table.reply(302, Location="{cdn}/login"), table.reply(302, Location="{hub}/again?x"),
+          table.reply(303), table.reply(408), table.reply(511), {"drop": True},
+          table.reply(200, "<html>log in</html>"), table.reply(200, '{"sha": "main"}'),
+          {"set": {"Content-Encoding": "gzip"}}]
+REFUSALS = [table.reply(status) for status in (400, 401, 403, 404, 407, 418)]
+
+
+@flow
+def what_is_no_hub(stack):
+    """A proxy or a captive portal answers: what is here is taken, and nothing of the answer."""
+    run = Run(stack, [table.MODEL])
+    run.fetch("hf://org/model")
+    run.fetch("hf://org/model", "--local-dir", "{home}/plain")
+    for trees in [*run.home.rglob("trees/*.json")]:
+        trees.unlink()  # a commit alone is reason to ask
+    asked = run.count("cdn")
+    specs = ["hf://org/model"], [f"hf://org/model@{table.MODEL.commit}"]
+    for spec in *specs, [*specs[0], "--local-dir", "{home}/plain"]:
+        for action in NO_HUB + REFUSALS:
+            run.server.rules.rules.clear()
+            run.server.rules.add(table.rule(action, {"listener": "hub"}))
+            if action in REFUSALS:
+                run.fetch(*spec, code=1, says="HTTP 4")
+                continue
+            told, = json.loads(run.fetch(*spec, says="warning: "))["snapshots"]
+            assert told["note"].startswith("the hub could not be asked: "), (spec, action, told)
+    assert run.count("cdn") == asked, "it went where the answer led"
+    run.judge(table.MODEL)
+
+
+@flow
+def a_hub_that_lists_what_cannot_be(stack):
+    """It is a hub, and what it says of a newer commit is no reason to take the one before."""
+    run = Run(stack, [table.MODEL])
+    run.fetch("hf://org/model")
+    run.server.repos["models", "org/model"] = Repo("org/model", {"config.json": b"new"},
+                                                   tree=[table.entry("../x")])
+    run.fetch("hf://org/model", code=1, says="no name for a file")
+
+
 def digests(repo):
     data = bytes(repo.files["model.safetensors"].data)
     length = int.from_bytes(data[:8], "little")
