@@ -109,7 +109,8 @@ static bool feed_one(struct wl_engine *engine, enum wl_lane lane)
     *flight = (struct wl_flight){.extent = index, .begin_ns = engine->trace ? wl_clock_ns() : 0};
     flight->memory = engine->plan->extents[index].straight;
     if (!flight->memory) {
-        flight->memory = wl_staging_buffer(engine->staging, slot);
+        flight->memory =
+            wl_staging_buffer(engine->staging, slot, engine->plan->extents[index].is_kept);
     }
     engine->cursor[lane]++;
     engine->in_flight[lane]++;

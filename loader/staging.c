@@ -100,19 +100,30 @@ static bool pin(struct wl_staging *staging, uint32_t slot, uint8_t *buffer)
     return true;
 }
 
-uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot)
+/* Refusals cost speed, not correctness: pages fault in later, copies bounce. */
+static void prepare(struct wl_staging *staging, uint32_t slot, uint8_t *buffer, bool is_received)
+{
+    struct wl_reader *reader = staging->reader;
+
+    reader->ops->flush(reader); /* faulting and pinning take a millisecond */
+    if (!is_received) {
+        (void)wl_sys->madvise(buffer, staging->slot_bytes, MADV_POPULATE_WRITE);
+    }
+    staging->slots[slot].is_pinned = pin(staging, slot, buffer);
+    if (!is_received) {
+        reader->ops->buffer_add(reader, slot, buffer, staging->slot_bytes);
+    }
+    staging->slots[slot].is_prepared = true;
+    staging->prepared_count++;
+}
+
+uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot, bool is_received)
 {
     uint8_t *buffer = buffer_at(staging, slot);
 
     WL_ASSERT(slot < staging->slot_count);
     if (!staging->slots[slot].is_prepared) {
-        staging->reader->ops->flush(staging->reader); /* faulting and pinning take a millisecond */
-        /* Refusals cost speed, not correctness: pages fault in later, copies bounce. */
-        (void)wl_sys->madvise(buffer, staging->slot_bytes, MADV_POPULATE_WRITE);
-        staging->slots[slot].is_pinned = pin(staging, slot, buffer);
-        staging->reader->ops->buffer_add(staging->reader, slot, buffer, staging->slot_bytes);
-        staging->slots[slot].is_prepared = true;
-        staging->prepared_count++;
+        prepare(staging, slot, buffer, is_received);
     }
     return buffer;
 }

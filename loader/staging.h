@@ -58,8 +58,9 @@ void wl_staging_clear(struct wl_staging *staging);
 
 /* A free slot, now READING; WL_SLOT_NONE when there is none. */
 uint32_t wl_staging_take(struct wl_staging *staging);
-/* The buffer of a slot: faulted in, pinned and registered on first use. */
-uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot);
+/* The buffer of a slot, pinned on first use, and faulted in and registered for reads by the kernel:
+ * what is received a thread puts there, which faults it in while others do the same. */
+uint8_t *wl_staging_buffer(struct wl_staging *staging, uint32_t slot, bool is_received);
 
 /* The read is done; `consumers` parties will each call wl_staging_release(). */
 void wl_staging_filled(struct wl_staging *staging, uint32_t slot, uint32_t consumers);
