@@ -109,9 +109,11 @@ int wl_locate_no_source(const struct wl_spec *spec, struct wload_error *err)
     bool is_web = strcmp(spec->scheme, "https") == 0 || strcmp(spec->scheme, "http") == 0;
 
     for (size_t i = 0; i < WL_COUNT_OF(hub_pages) && is_web; i++) {
-        const char *page = spec->path + strlen(hub_pages[i]);
+        size_t bytes = strlen(hub_pages[i]);
 
-        if (wl_str_starts(spec->path, hub_pages[i]) && *page) {
+        if (wl_str_starts(spec->path, hub_pages[i]) && spec->path[bytes] != '\0') {
+            const char *page = spec->path + bytes;
+
             return wl_err_set(err, WLOAD_ERR_SPEC,
                               "'%s://%.200s' is a page of the hub: its spec is hf://%.*s",
                               spec->scheme, spec->path, (int)repo_bytes(page), page);

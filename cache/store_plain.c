@@ -14,7 +14,6 @@
 #include "base/sys.h"
 #include "cache/store_layout.h"
 
-#define KEPT             WL_STORE_KEPT
 #define RECORD_BYTES_MAX 4096u
 #define SECOND_NS        1000000000
 #define SECONDS_MAX      (1ll << 33)
@@ -36,7 +35,7 @@ static int check_name(const char *name, struct wload_error *err)
 /* Of what is kept about a file; `ending`: "metadata" or "lock". */
 static char *kept_path(const struct wl_store *store, const char *name, const char *ending)
 {
-    return wl_str_new("%s/" KEPT "/download/%s.%s", store->root, name, ending);
+    return wl_str_new("%s/" WL_STORE_KEPT "/download/%s.%s", store->root, name, ending);
 }
 
 static char *record_path(const struct wl_store *store, const char *name)
@@ -92,7 +91,7 @@ static char *kept_folder(const struct wl_store *store, const char *name)
 {
     const char *slash = strrchr(name, '/');
 
-    return wl_str_new("%s/" KEPT "/download%s%.*s", store->root, slash ? "/" : "",
+    return wl_str_new("%s/" WL_STORE_KEPT "/download%s%.*s", store->root, slash ? "/" : "",
                       slash ? (int)(slash - name) : 0, name);
 }
 
@@ -330,7 +329,7 @@ static int plain_adopt(struct wl_store *store, const struct wl_listing_file *fil
 
 bool wl_store_is_filled(const char *directory)
 {
-    char *kept = wl_str_new("%s/" KEPT, directory);
+    char *kept = wl_str_new("%s/" WL_STORE_KEPT, directory);
     struct statx status;
     bool is_filled = kept && wl_sys->statx(AT_FDCWD, kept, 0, STATX_TYPE, &status) == 0;
 
@@ -343,9 +342,9 @@ bool wl_store_is_filled(const char *directory)
 static int plain_begin(struct wl_store *store, const struct wl_listing *listing,
                        struct wload_error *err)
 {
-    char *kept = wl_str_new("%s/" KEPT, store->root);
-    char *ignore = wl_str_new("%s/" KEPT "/.gitignore", store->root);
-    char *tag = wl_str_new("%s/" KEPT "/CACHEDIR.TAG", store->root);
+    char *kept = wl_str_new("%s/" WL_STORE_KEPT, store->root);
+    char *ignore = wl_str_new("%s/" WL_STORE_KEPT "/.gitignore", store->root);
+    char *tag = wl_str_new("%s/" WL_STORE_KEPT "/CACHEDIR.TAG", store->root);
     int rc;
 
     if (!kept || !ignore || !tag) {
@@ -456,7 +455,7 @@ static int set_aside(const struct wl_store *store, const struct wl_listing_file 
                      char **moved_to, struct wload_error *err)
 {
     char *path = wl_store_file_path(store, file->name);
-    char *folder = wl_str_new("%s/" KEPT "/quarantine", store->root);
+    char *folder = wl_str_new("%s/" WL_STORE_KEPT "/quarantine", store->root);
     char *record = record_path(store, file->name);
     int rc = path && folder && record
                  ? wl_store_move_aside(store, path, folder, file->hash, moved_to, err)
