@@ -132,7 +132,8 @@ rc=0
 judge compared.json 'report["regressions"] == 1' 'rows["sink warm"]["verdict"] == "regression"' \
     'rows["host warm reused"]["verdict"] == "same"' \
     'abs(rows["sink warm"]["change_percent"] + 4) < 1e-6'
-"$WLOAD" compare new.json report.json --fail-over 3% | grep -Eq '^sink warm .* better$'
+"$WLOAD" compare new.json report.json --fail-over 3% >out
+grep -Eq '^sink warm .* better$' out
 
 # A row that is gone, or has become absent, is a regression; one that is new is none.
 doctor 'report["rows"].remove(rows["sink warm"])'
@@ -140,7 +141,8 @@ rc=0
 "$WLOAD" compare report.json new.json >out || rc=$?
 [[ $rc == 3 ]]
 grep -Eq '^sink warm .* missing$' out
-"$WLOAD" compare new.json report.json | grep -Eq '^sink warm .* new$'
+"$WLOAD" compare new.json report.json >out
+grep -Eq '^sink warm .* new$' out
 doctor 'rows["sink warm"].clear(); rows["sink warm"].update(name="sink warm", absent="no luck")'
 rc=0
 "$WLOAD" compare report.json new.json >out || rc=$?

@@ -11,7 +11,7 @@ if [[ -z ${WLOAD-} ]]; then
     echo "skipped: this build has no program"
     exit 77
 fi
-if "$WLOAD" doctor | grep -q 'this build was made without'; then
+if [[ $("$WLOAD" doctor) == *'this build was made without'* ]]; then
     echo "skipped: this build uses neither, or only one of them"
     exit 77
 fi
@@ -156,7 +156,7 @@ judged libcurl absent "no library 'libcurl.so.4' on this machine" "${both[@]}"
 judged libmicrohttpd absent "no library 'libmicrohttpd.so.12' on this machine" "${both[@]}"
 
 # The other name that distributions have for it: here, another name for the same.
-real=$(PATH=$PATH:/sbin ldconfig -p | awk '$1 == "libcurl.so.4" {print $NF; exit}')
+real=$(PATH=$PATH:/sbin ldconfig -p | awk '$1 == "libcurl.so.4" && !n++ {print $NF}')
 if [[ -n $real ]]; then
     mkdir other
     ln -s "$real" other/libcurl-gnutls.so.4

@@ -98,8 +98,7 @@ for io in direct buffered; do
     done
 done
 
-if "$WLOAD" serve /dev/null 2>&1 | grep -q 'made without' ||
-    "$WLOAD" fetch org/model 2>&1 | grep -q 'made without'; then
+if [[ $("$WLOAD" serve /dev/null 2>&1; "$WLOAD" fetch org/model 2>&1) == *'made without'* ]]; then
     exit
 fi
 exec {answers}< <(exec "$WLOAD" serve org/model=model)

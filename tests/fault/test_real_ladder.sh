@@ -55,7 +55,7 @@ for errno in EPERM ENOSYS; do
         >"$work/report"
     same "io_uring refused with $errno"
     [ "$(field "$work/report" reader)" = '"pread"' ] || fail "$errno: not read by pread"
-    field "$work/report" reader_note | grep -q $errno || fail "$errno: the note does not say so"
+    [[ $(field "$work/report" reader_note) == *$errno* ]] || fail "$errno: the note does not say so"
     ! "$deny" $errno "$WLOAD" load "$work/model" --device host --reader uring \
         >"$work/out" 2>"$work/err" || fail "$errno: --reader uring is not an error"
     [ ! -s "$work/out" ] || fail "$errno: a failure wrote to standard output"
@@ -73,7 +73,7 @@ if [ "$(id -u)" = 0 ]; then
         [ "$(field "$work/report" tensors)" = "$(sed -n 2p "$work/expected")" ] ||
             fail "memlock $limit: tensors are missing"
         if [ "$(field "$work/report" reader)" = '"uring"' ]; then
-            field "$work/report" reader_note | grep -Eq 'plain.*ENOMEM|buffers plain' ||
+            [[ $(field "$work/report" reader_note) =~ plain.*ENOMEM|buffers\ plain ]] ||
                 fail "memlock $limit: the note does not say that buffers are plain"
         fi
         [ $limit = 0 ] || [ "$(field "$work/report" reader)" = '"uring"' ] ||

@@ -41,6 +41,8 @@ ALLOWED = {
 NOT_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 UNFINISHED = re.compile(r"\b(TO" "DO|FIX" "ME|XX" "X)\\b")
 OF_A_MACHINE = re.compile(r"(?<![\w.*}])/(work|root|home/\w+)/")
+# Under pipefail the writer's SIGPIPE is a failure, now and then.
+STOPS_READING = re.compile(r"(?<!\|)\|\s*(grep\s+-\w*q|head\b|awk\b.*\bexit\b|sed\b.*\dq\b)")
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 
 
@@ -107,6 +109,8 @@ def check_file(path, text):
             yield number, "a note of unfinished work"
         if OF_A_MACHINE.search(line):
             yield number, "a path of one machine"
+        if "pipefail" in text and STOPS_READING.search(line) and not path.endswith(".py"):
+            yield number, "a pipe into what may stop reading early"
     if is_c:
         yield from check_c(path, text)
 
@@ -133,6 +137,7 @@ def self_test():
                       "int g(void)\n{\n    wl_sys->free(\"free(x)\");\n    return x.read(1);\n}\n",
         "bench/b.c": spdx + "int f(void)\n{\n    free(x); /* " + "*" * 72 + " */\n}\n",
         "tests/unit/t.py": f"#!/usr/bin/env python3\n# {LICENSE}\nopen('/proc/self/root/x')\n",
+        "tests/cli/s.sh": f"# {LICENSE}\nset -o pipefail\na || head b\na | awk '{{ b }}' | tail\n",
         "docs/d.md": "a\tb" + "-" * 200 + "\n",
     }
     bad = [
@@ -147,6 +152,8 @@ def self_test():
         ("CMakeLists.txt", "set(x /wo" "rk/main)\n", "machine"),
         ("tests/unit/t.py", f"# {LICENSE}\nx = '/ro" "ot/x'\n", "machine"),
     ]
+    bad += [("tests/cli/s.sh", f"# {LICENSE}\nset -o pipefail\na | {reader}\n", "stop reading")
+            for reader in ("grep -Eq b", "head -n 1", "awk '{ exit }'", "sed -n 1q")]
     bad += [("bench/b.c", spdx + f"int x = {name}(y);\n", "banned") for name in BANNED]
     bad += [(folder + "a.c", spdx + f"int x = {name} (y);\n", "wl_sys")
             for folder in LIBRARY for name in THROUGH_SYS]
