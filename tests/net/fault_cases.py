@@ -138,7 +138,8 @@ REFUSED = [
          counts={"cdn": (1, 2)}),
     Case("always expired", (rule({"revoke": True}, CDN),), "403.*clock", counts={"cdn": (2, 8)},
          keeps=True, publishes=None),
-    Case("always stalls", (rule(cut(0, "stall"), CDN),), "nothing came for", counts={"cdn": (6, 6)},
+    # Of six tries; on a busy machine the hub itself may be too late for one.
+    Case("always stalls", (rule(cut(0, "stall"), CDN),), "nothing came for", counts={"cdn": (4, 6)},
          keeps=True, publishes=None, is_loud=False, environment=IMPATIENT),
     Case("wrong content, always", (rule({"flip": 600000}, CDN),), "hash", counts=ALL_ONCE,
          publishes=None, keeps=True, drops="model.safetensors"),
