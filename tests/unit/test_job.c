@@ -277,9 +277,11 @@ static void check_held_chunks(void)
 
     CHECK_EQ(sem_init(&keeper.is_full, 0, 0), 0);
     CHECK_OK(wload_job_start(model, &options, &keeper.job, &err), &err);
-    CHECK_EQ(wload_job_run(keeper.job, 200, &err), WLOAD_PENDING);
+    while (load.held_count < options.staging_bytes / options.chunk_bytes) {
+        CHECK_EQ(wload_job_run(keeper.job, 1, &err), WLOAD_PENDING);
+    }
+    CHECK_EQ(wload_job_run(keeper.job, 20, &err), WLOAD_PENDING);
     stats = stats_of(keeper.job);
-    CHECK(load.held_count > 0);
     CHECK_EQ(stats.staging_bytes, options.staging_bytes);
     CHECK(stats.wait_device_ns > 0);
     load.keeps_chunks = false;
