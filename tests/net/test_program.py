@@ -364,13 +364,14 @@ def weights_that_are_gone_from_a_cache_of_links_alone(stack):
 
 @flow
 def a_load_fetches_what_is_missing(stack):
-    run = Run(stack)
+    run = Run(stack, rate=4 << 20)
     first = run.json("load", SPEC, "--device", "host", "--digest")
     assert run.requests(path="/model.safetensors") and not run.requests(path="onnx|fp16")
     again = run.json("load", SPEC, "--device", "host", "--digest", "--offline", "--drop-cache",
                      "--repeat", "2")
     assert again["digests"] == first["digests"] and len(first["digests"]) == 2
-    assert again["spec"] == SPEC and first["seconds"] > again["runs"][1]
+    assert again["spec"] == SPEC and len(again["runs"]) == 2
+    assert first["seconds"] > 0.2, "a MiB at 4 MiB/s is a part of the load"
     run.wload("load", SPEC, "--device", "null", "--variant", "fp16", "--offline", code=1, err=".+")
     half = run.json("load", SPEC, "--device", "null", "--variant", "fp16")
     assert half["bytes"] == 1 << 19 and half["variant"] == "fp16"
