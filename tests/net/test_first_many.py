@@ -100,6 +100,7 @@ def kill_a_leader(repo, kill_signal, commands):
     digests = first.local_digests(repo)
     largest = max(repo.files.values(), key=lambda file: len(file.data))  # not there for long
     with first.load_run(repo, rate=RATE // 2) as run:
+        run.server.rate.hold_at(repo.size() // 3 + (1 << 20))
         leader = start(run, command=commands[0])
         wait_for_bytes(run, 4 << 20)
         before = header_count(run.server.log, largest)
@@ -111,6 +112,7 @@ def kill_a_leader(repo, kill_signal, commands):
         leader.send_signal(kill_signal)
         leader.communicate()
         assert leader.returncode != 0, "it was done before"
+        run.server.rate.hold_at(None)
         for follower in followers:
             finish(run, follower, digests)
         run.judge_load()

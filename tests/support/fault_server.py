@@ -50,6 +50,7 @@ import time
 import urllib.parse
 
 CHUNK_BYTES = 256 << 10
+SMALL_BYTES = 32 << 10  # listings, and headers of weights
 KINDS = {"models": "", "datasets": "datasets/"}
 CONTENT = "^/(files|api/resolve-cache)/"
 
@@ -185,12 +186,25 @@ class Log:
 
 
 class Rate:
-    """So many bytes a second for all connections together."""
+    """So many bytes a second for all connections together, and none of what is large once there
+    were so many."""
 
     def __init__(self, bytes_per_s):
         self.lock, self.bytes_per_s, self.free_at = threading.Lock(), bytes_per_s, 0.0
+        self.changed, self.large_bytes, self.most_bytes = threading.Condition(), 0, None
+
+    def hold_at(self, most_bytes):
+        """None: no more."""
+        with self.changed:
+            self.most_bytes = most_bytes
+            self.changed.notify_all()
 
     def wait(self, size):
+        if size > SMALL_BYTES:
+            with self.changed:
+                self.changed.wait_for(lambda: self.most_bytes is None or
+                                      self.large_bytes + size <= self.most_bytes)
+                self.large_bytes += size
         if not self.bytes_per_s:
             return
         with self.lock:
@@ -388,6 +402,7 @@ class FaultServer:
 
     def close(self):
         self.ended.set()
+        self.rate.hold_at(None)
         for listener in self.listeners:
             listener.shutdown()
             listener.server_close()
