@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sample.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/io_uring.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -132,4 +135,17 @@ int sample_is_equal(const struct wload_model *model, const struct wload_tensor *
     free(expected);
     (void)close(fd);
     return is_equal;
+}
+
+bool sample_has_uring(void)
+{
+    struct io_uring_params params = {0};
+    long fd = syscall(SYS_io_uring_setup, 1, &params);
+
+    if (fd < 0) {
+        printf("without io_uring: %s\n", strerror(errno));
+        return false;
+    }
+    CHECK_EQ(close((int)fd), 0);
+    return true;
 }

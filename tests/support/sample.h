@@ -3,6 +3,8 @@
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
+#include <stdbool.h>
+
 #include "wload.h"
 
 #define SAMPLE_PATH_BYTES 256
@@ -20,5 +22,8 @@ const char *sample_write(const char *name, uint64_t size_bytes, uint64_t seed);
 /* Whether `data` is what plain reads find of `tensor` from tensor_offset on. */
 int sample_is_equal(const struct wload_model *model, const struct wload_tensor *tensor,
                     uint64_t tensor_offset, const void *data, uint64_t size_bytes);
+
+/* Whether the kernel gives this process a ring: container runtimes refuse it, and old kernels. */
+bool sample_has_uring(void);
 
 #endif /* SAMPLE_H */
