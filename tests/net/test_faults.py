@@ -227,7 +227,7 @@ def load_of_wrong_content(stack):
 @flow
 def what_came_is_kept_for_the_next(stack):
     run = Run(stack, [table.LARGE], [table.rule(table.reply(503), table.CDN, first=1)])
-    run.fetch("hf://org/large", code=1, says="503")
+    run.fetch("hf://org/large", "--max-workers", "1", code=1, says="503")
     assert cache_judge.partials(run.cache) != []
     run.server.rules.rules.clear()
     run.fetch("hf://org/large")
@@ -240,7 +240,7 @@ def what_came_is_kept_for_the_next(stack):
 def a_partial_file_of_lies(stack):
     """Somebody damaged what a broken-off fetch left: found by the hash, and brought again."""
     run = Run(stack, [table.LARGE], [table.rule(table.reply(404), table.CDN, first=1)])
-    run.fetch("hf://org/large", code=1, says="404")
+    run.fetch("hf://org/large", "--max-workers", "1", code=1, says="404")
     partial, = cache_judge.partials(run.cache)
     with open(partial, "r+b") as file:
         for offset in range(0, table.LARGE.size(), 100000):
