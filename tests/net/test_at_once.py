@@ -21,8 +21,8 @@ import first_run as first  # noqa: E402
 from fault_server import CONTENT, Repo  # noqa: E402
 from hub_run import run_all  # noqa: E402
 
-DELAY_S = 0.2
-RATE = (96 << 20) // harness.PACE
+DELAY_S = 0.2 * harness.PACE
+RATE = (96 << 20) // harness.PACE ** 2
 COMMANDS = {"fetch": (20 << 20, ["fetch", "--json"]),
             "load": (8 << 20, ["load", "--device", "null", "--json", "--chunk", "2M",
                                "--staging", "32M"])}
