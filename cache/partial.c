@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/sys.h"
 
+#define MARK_BYTES      64u /* of the map, in one write */
 #define WRITEBACK_BYTES (8u << 20)
 #define PAGE_BYTES      (64u << 10) /* none is written both ways; no machine has larger ones */
 
@@ -21,7 +22,7 @@
 
 static unsigned bits_at(const struct wl_partial *partial, uint64_t block)
 {
-    return atomic_load_explicit(&partial->map[block / 8], memory_order_acquire);
+    return atomic_load_explicit(&partial->map->bits[block / 8], memory_order_acquire);
 }
 
 /* The first block from `block` on that is there, or is not; block_count if there is none. */
@@ -43,12 +44,50 @@ static uint64_t find_block(const struct wl_partial *partial, uint64_t block, boo
     return partial->block_count;
 }
 
-static void mark(struct wl_partial *partial, uint64_t first, uint64_t end)
+/* With the mutex: `count` of the map's bytes from `at` on, in the file and then in memory.  0 or a
+ * negative errno. */
+static int put_bytes(struct wl_partial *partial, uint64_t at, const unsigned char *bytes,
+                     size_t count)
 {
-    for (uint64_t block = first; block < end; block++) {
-        atomic_fetch_or_explicit(&partial->map[block / 8], (unsigned char)(1u << (block % 8)),
-                                 memory_order_release);
+    int rc = partial->is_private
+                 ? 0
+                 : wl_sys_write_at(partial->fd, bytes, count, partial->map_offset + at);
+
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        atomic_store_explicit(&partial->map->bits[at + i], bytes[i], memory_order_release);
     }
+    return rc;
+}
+
+/* Say of the blocks [first, end) that they are there, or are not. */
+static int mark(struct wl_partial *partial, uint64_t first, uint64_t end, bool is_there,
+                struct wload_error *err)
+{
+    unsigned char bytes[MARK_BYTES];
+    int rc = 0;
+
+    if (first >= end) {
+        return WLOAD_OK;
+    }
+    (void)pthread_mutex_lock(&partial->map->changes);
+    while (first < end && rc == 0) {
+        uint64_t at = first / 8;
+        uint64_t until = wl_min(end, 8 * (at + MARK_BYTES));
+        size_t count = (until + 7) / 8 - at;
+
+        for (size_t i = 0; i < count; i++) {
+            bytes[i] = (unsigned char)bits_at(partial, 8 * (at + i));
+        }
+        for (; first < until; first++) {
+            unsigned bit = 1u << (first % 8);
+            unsigned char *byte = &bytes[first / 8 - at];
+
+            *byte = (unsigned char)(is_there ? *byte | bit : *byte & ~bit);
+        }
+        rc = put_bytes(partial, at, bytes, count);
+    }
+    (void)pthread_mutex_unlock(&partial->map->changes);
+    return rc < 0 ? wl_err_sys(err, -rc, "cannot write the map of '%s'", partial->path) : WLOAD_OK;
 }
 
 static uint64_t offset_of(const struct wl_partial *partial, uint64_t block)
@@ -96,11 +135,15 @@ uint64_t wl_partial_present(const struct wl_partial *partial)
 
 int wl_partial_restart(struct wl_partial *partial, struct wload_error *err)
 {
-    (void)err; /* what is in memory cannot fail */
-    for (uint64_t i = 0; i < (partial->block_count + 7) / 8; i++) {
-        atomic_store_explicit(&partial->map[i], 0, memory_order_release);
+    return mark(partial, 0, partial->block_count, false, err);
+}
+
+void wl_partial_map_free(struct wl_partial_map *map)
+{
+    if (map) {
+        (void)pthread_mutex_destroy(&map->changes);
+        wl_sys->free(map);
     }
-    return WLOAD_OK;
 }
 
 /* ---- Bytes -------------------------------------------------------------------------- */
@@ -242,8 +285,8 @@ static int end_write(struct wl_partial *partial, uint64_t begun, uint64_t offset
         }
         write_back(partial, begun, offset + written, end);
     }
-    mark(partial, wl_max(block_after(begun), offset / WL_PARTIAL_BLOCK_BYTES), last);
-    return WLOAD_OK;
+    return mark(partial, wl_max(block_after(begun), offset / WL_PARTIAL_BLOCK_BYTES), last, true,
+                err);
 }
 
 static void check_bounds(const struct wl_partial *partial, uint64_t begun, uint64_t offset,
@@ -294,19 +337,16 @@ int wl_partial_read(struct wl_partial *partial, uint64_t offset, void *memory, u
 
 /* ---- The end ------------------------------------------------------------------------ */
 
-static void unmap(struct wl_partial *partial)
+static void free_map(struct wl_partial *partial)
 {
-    if (partial->memory) {
-        (void)wl_sys->munmap(partial->memory, partial->memory_bytes);
-    }
-    partial->memory = NULL;
+    wl_partial_map_free(partial->map);
     partial->map = NULL;
     partial->block_count = 0;
 }
 
 static void end(struct wl_partial *partial)
 {
-    unmap(partial);
+    free_map(partial);
     if (partial->is_direct && atomic_load(&partial->direct_fd) >= 0) {
         (void)wl_sys->close(atomic_load(&partial->direct_fd));
     }
@@ -322,7 +362,7 @@ int wl_partial_publish(struct wl_partial *partial, const char *path, bool flushe
                        struct wload_error *err)
 {
     /* From here to the rename the file is whole and has no map; see LEFT_WHOLE. */
-    unmap(partial);
+    free_map(partial);
     if (partial->size_bytes > 0 && wl_sys->ftruncate(partial->fd, (off_t)partial->size_bytes) < 0) {
         return wl_err_sys(err, errno, "cannot cut '%s' to its size", partial->path);
     }

@@ -8,8 +8,9 @@
  *     |            | kill -9
  *     +-- <hash>.<8 hex>.incomplete             what was marked is there for the next
  *
- * The map lies behind the file's own bytes, in memory that the kernel keeps when
- * the process dies: one bit for each block, set after the block was written.
+ * The map lies behind the file's own bytes, and is written as they are, so that the
+ * kernel keeps it when the process dies: one bit for each block, set after the
+ * block was written.
  * After a loss of power it may claim more than the disk has; the hash, for which
  * the next process reads what was there, tells.  The name is the same for every
  * process, so that the next one finds it; flock(2) on the file itself keeps them
@@ -22,6 +23,7 @@
 #ifndef WL_PARTIAL_H
 #define WL_PARTIAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,17 +33,25 @@
 
 #define WL_PARTIAL_BLOCK_BYTES (256u << 10)
 
+/* Which blocks are there, as the file says it, too. */
+struct wl_partial_map {
+    pthread_mutex_t changes; /* one at a time: no older byte is written over a newer one */
+    atomic_uchar bits[];
+};
+
+/* For partial_open.c. */
+void wl_partial_map_free(struct wl_partial_map *map);
+
 struct wl_partial {
     int fd;
     char *path;
     uint64_t size_bytes; /* of the file as it will be */
     uint64_t block_count;
-    void *memory; /* the mapped end of the file: a head, then the map; NULL: no bytes, no map */
-    uint64_t memory_bytes;
-    atomic_uchar *map;
-    bool is_private;          /* a name of its own: discarded on failure, not resumed */
-    bool is_direct;           /* direct_fd means something */
-    bool is_strict;           /* WLOAD_IO_DIRECT was asked for */
+    uint64_t map_offset;        /* in the file, behind a head */
+    struct wl_partial_map *map; /* NULL: no bytes, no map */
+    bool is_private; /* a name of its own: discarded on failure, not resumed, its map not written */
+    bool is_direct;  /* direct_fd means something */
+    bool is_strict;  /* WLOAD_IO_DIRECT was asked for */
     atomic_int direct_fd;     /* opened by the first write past the page cache; -1: not yet */
     atomic_uint direct_align; /* of these writes; 0: all go through the page cache */
 };
@@ -100,7 +110,7 @@ uint64_t wl_partial_peek(const struct wl_partial_place *place);
 /* The file has come by another way: remove what an earlier process left of it, if none has it. */
 void wl_partial_sweep(const struct wl_partial_place *place);
 
-/* Forget all that is there: the content was not what it should be. */
+/* Forget all that is there, in the file, too: the content was not what it should be. */
 int wl_partial_restart(struct wl_partial *partial, struct wload_error *err);
 
 /*

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 
 #include "base/base.h"
 #include "base/digest.h"
@@ -18,13 +17,13 @@
 #include "cache/partial_shared.h"
 #include "cache/partial_view.h"
 
-#define MAGIC           "wload partial"
-#define VERSION         1u
-#define HEAD_BYTES      128u
-#define MAP_ALIGN_BYTES (64u << 10) /* no machine has larger pages */
-#define TRIES_MAX       16u
-#define SALT            "wload-resume"
-#define SALT_HEX_DIGITS 8
+#define MAGIC            "wload partial"
+#define VERSION          1u
+#define HEAD_BYTES       128u
+#define HEAD_ALIGN_BYTES (64u << 10) /* no machine has larger pages */
+#define TRIES_MAX        16u
+#define SALT             "wload-resume"
+#define SALT_HEX_DIGITS  8
 
 /* Before the map.  A file that begins its map with anything else is not resumed. */
 struct head {
@@ -44,17 +43,17 @@ static void measure(struct wl_partial *partial, uint64_t size_bytes)
     partial->size_bytes = size_bytes;
     partial->block_count =
         size_bytes / WL_PARTIAL_BLOCK_BYTES + (size_bytes % WL_PARTIAL_BLOCK_BYTES != 0);
-    partial->memory_bytes = size_bytes > 0 ? HEAD_BYTES + (partial->block_count + 7) / 8 : 0;
+    partial->map_offset = wl_round_up(size_bytes, HEAD_ALIGN_BYTES) + HEAD_BYTES;
 }
 
-static uint64_t memory_offset(const struct wl_partial *partial)
+static uint64_t map_bytes(const struct wl_partial *partial)
 {
-    return wl_round_up(partial->size_bytes, MAP_ALIGN_BYTES);
+    return (partial->block_count + 7) / 8;
 }
 
 static uint64_t end_of(const struct wl_partial *partial)
 {
-    return partial->size_bytes > 0 ? memory_offset(partial) + partial->memory_bytes : 0;
+    return partial->size_bytes > 0 ? partial->map_offset + map_bytes(partial) : 0;
 }
 
 static struct head head_of(const struct wl_partial *partial, const char *hash)
@@ -66,12 +65,6 @@ static struct head head_of(const struct wl_partial *partial, const char *hash)
 
     memcpy(head.hash, hash, strlen(hash));
     return head;
-}
-
-static void use_memory(struct wl_partial *partial, void *memory)
-{
-    partial->memory = memory;
-    partial->map = (atomic_uchar *)memory + HEAD_BYTES;
 }
 
 /* ---- Names -------------------------------------------------------------------------- */
@@ -180,7 +173,7 @@ static int examine(const struct wl_partial *partial, const char *hash, enum left
     if (partial->size_bytes > 0 && (uint64_t)status.st_size == partial->size_bytes) {
         *out = LEFT_WHOLE;
     } else if (partial->size_bytes > 0 && (uint64_t)status.st_size == end_of(partial)) {
-        got = wl_sys_read(partial->fd, &head, sizeof(head), memory_offset(partial));
+        got = wl_sys_read(partial->fd, &head, sizeof(head), partial->map_offset - HEAD_BYTES);
         if (got < 0) {
             return (int)got;
         }
@@ -190,28 +183,18 @@ static int examine(const struct wl_partial *partial, const char *hash, enum left
     return 0;
 }
 
-/* Where no space can be claimed, what is free must do; the map's is taken by writing to it, for
- * memory without a block behind it ends a process when the disk is full. */
-static int claim_by_writing(const struct wl_partial *partial)
+/* Where no space can be claimed, what is free must do. */
+static int check_free(const struct wl_partial *partial)
 {
     struct statvfs status;
-    void *zeros;
-    int rc;
 
-    if (wl_sys->fstatvfs(partial->fd, &status) == 0 &&
-        (uint64_t)status.f_bavail < end_of(partial) / wl_max(status.f_frsize, 1)) {
-        return -ENOSPC;
-    }
-    zeros = wl_sys_array(partial->memory_bytes, 1);
-    if (!zeros) {
-        return -ENOMEM;
-    }
-    rc = wl_sys_write_at(partial->fd, zeros, partial->memory_bytes, memory_offset(partial));
-    wl_sys->free(zeros);
-    return rc;
+    return wl_sys->fstatvfs(partial->fd, &status) == 0 &&
+                   (uint64_t)status.f_bavail < end_of(partial) / wl_max(status.f_frsize, 1)
+               ? -ENOSPC
+               : 0;
 }
 
-/* The file gets its length and all of its blocks; beyond `kept_bytes` it reads as zeros. */
+/* The file gets all of its blocks; beyond `kept_bytes` it reads as zeros. */
 static int claim(const struct wl_partial *partial, uint64_t kept_bytes)
 {
     int rc;
@@ -226,35 +209,56 @@ static int claim(const struct wl_partial *partial, uint64_t kept_bytes)
         rc = wl_sys->fallocate(partial->fd, 0, 0, (off_t)end_of(partial));
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
-        return errno == EOPNOTSUPP || errno == ENOSYS ? claim_by_writing(partial) : -errno;
+        return errno == EOPNOTSUPP || errno == ENOSYS ? check_free(partial) : -errno;
     }
     return 0;
 }
 
-/* Without a map in the file nobody can resume it: it is ours alone. */
-static int map_memory(const struct wl_log *log, struct wl_partial *partial)
+/* Before anybody else has the map. */
+static void *plain_bits(struct wl_partial_map *map)
 {
-    void *memory = wl_sys->mmap(NULL, partial->memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                partial->fd, (off_t)memory_offset(partial));
+    return (void *)(uintptr_t)map->bits;
+}
 
-    if (memory == MAP_FAILED) {
-        WL_LOG(log, WLOAD_LOG_INFO, "cache", "'%s' cannot be mapped and will not be resumed: %s",
-               partial->path, strerrordesc_np(errno));
-        memory = wl_sys->mmap(NULL, partial->memory_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        partial->is_private = true;
+/* The map in memory, as the file has it or as `left` says.  0 or a negative errno. */
+static int make_map(struct wl_partial *partial, enum left left)
+{
+    uint64_t bytes = map_bytes(partial);
+    struct wl_partial_map *map = wl_sys_array(sizeof(*map) + bytes, 1);
+    int64_t got = 0;
+
+    if (!map) {
+        return -ENOMEM;
     }
-    if (memory == MAP_FAILED) {
-        return -errno;
+    (void)pthread_mutex_init(&map->changes, NULL);
+    if (left == LEFT_WHOLE) {
+        memset(plain_bits(map), 0xff, bytes);
+    } else if (left == LEFT_PARTS) {
+        got = wl_sys_read(partial->fd, plain_bits(map), bytes, partial->map_offset);
     }
-    use_memory(partial, memory);
+    if (got < 0) {
+        wl_partial_map_free(map);
+        return (int)got;
+    }
+    partial->map = map;
     return 0;
 }
 
-static int prepare(const struct wl_log *log, struct wl_partial *partial,
-                   const struct wl_partial_place *place, enum left left, struct wload_error *err)
+/* The map in the file, and then the head, which says that there is one.  0 or a negative errno. */
+static int write_map(const struct wl_partial *partial, const char *hash)
 {
-    struct head head = head_of(partial, place->hash);
+    struct head head = head_of(partial, hash);
+    int rc = wl_sys_write_at(partial->fd, plain_bits(partial->map), map_bytes(partial),
+                             partial->map_offset);
+
+    return rc < 0 ? rc
+                  : wl_sys_write_at(partial->fd, &head, sizeof(head),
+                                    partial->map_offset - HEAD_BYTES);
+}
+
+static int prepare(struct wl_partial *partial, const struct wl_partial_place *place, enum left left,
+                   struct wload_error *err)
+{
     int rc = left == LEFT_PARTS ? 0 : claim(partial, left == LEFT_WHOLE ? partial->size_bytes : 0);
 
     if (rc < 0) {
@@ -264,15 +268,11 @@ static int prepare(const struct wl_log *log, struct wl_partial *partial,
     if (partial->size_bytes == 0) {
         return WLOAD_OK;
     }
-    rc = map_memory(log, partial);
-    if (rc < 0) {
-        return wl_err_sys(err, -rc, "cannot map '%s'", partial->path);
+    rc = make_map(partial, left);
+    if (rc == 0 && left != LEFT_PARTS && !partial->is_private) {
+        rc = write_map(partial, place->hash);
     }
-    if (left == LEFT_WHOLE) {
-        memset((char *)partial->memory + HEAD_BYTES, 0xff, partial->memory_bytes - HEAD_BYTES);
-    }
-    memcpy(partial->memory, &head, sizeof(head));
-    return WLOAD_OK;
+    return rc < 0 ? wl_err_sys(err, -rc, "cannot make the map of '%s'", partial->path) : WLOAD_OK;
 }
 
 int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *place, bool is_fresh,
@@ -299,7 +299,7 @@ int wl_partial_open(const struct wl_log *log, const struct wl_partial_place *pla
         wl_partial_close(&partial);
         return rc;
     }
-    rc = prepare(log, &partial, place, left, err);
+    rc = prepare(&partial, place, left, err);
     if (rc < 0) {
         if (left == LEFT_NOTHING) {
             wl_partial_discard(&partial);
@@ -329,7 +329,6 @@ uint64_t wl_partial_peek(const struct wl_partial_place *place)
     struct wl_partial partial = {.fd = -1};
     enum left left;
     uint64_t bytes = 0;
-    void *memory = NULL;
 
     if (place->hash[0] == '\0' || place->size_bytes > WL_DIMENSION_MAX) {
         return 0;
@@ -346,10 +345,7 @@ uint64_t wl_partial_peek(const struct wl_partial_place *place)
         goto out_close;
     }
     bytes = left == LEFT_WHOLE ? partial.size_bytes : 0;
-    memory = left == LEFT_PARTS ? wl_sys_array(partial.memory_bytes, 1) : NULL;
-    if (memory && wl_sys_read(partial.fd, memory, partial.memory_bytes, memory_offset(&partial)) ==
-                      (int64_t)partial.memory_bytes) {
-        use_memory(&partial, memory);
+    if (left == LEFT_PARTS && make_map(&partial, left) == 0) {
         bytes = wl_partial_present(&partial);
     }
 
@@ -357,7 +353,7 @@ out_close:
     if (partial.fd >= 0) {
         (void)wl_sys->close(partial.fd);
     }
-    wl_sys->free(memory);
+    wl_partial_map_free(partial.map);
     wl_sys->free(partial.path);
     return bytes;
 }
@@ -417,7 +413,7 @@ static uint64_t read_bits(const struct wl_partial_view *view, uint64_t block, un
 
     measure(&partial, view->size_bytes);
     got = wl_sys_read(view->fd, bits, wl_min(bits_bytes, (partial.block_count + 7) / 8 - first),
-                      memory_offset(&partial) + HEAD_BYTES + first);
+                      partial.map_offset + first);
     return got > 0 ? (uint64_t)got * 8 - block % 8 : 0;
 }
 

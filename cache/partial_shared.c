@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who has the shared partial file: two that write one file would cut off what the
- * other has mapped, and change what it has published.  flock(2) keeps them apart
+ * Who has the shared partial file: two that write one file would undo what the
+ * other has written, and change what it has published.  flock(2) keeps them apart
  * where it does what it says.  There are file systems on which everyone gets it,
  * and others on which each machine has locks of its own; there nobody shares.
  */

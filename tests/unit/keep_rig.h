@@ -389,7 +389,9 @@ static void check_published(const struct kept *file)
     CHECK_EQ(file->discarded, 0);
 }
 
-/* A disk that fails from some byte on, or blocks; counts what it takes. */
+#define HEAD_BYTES 128 /* of a partial file, between its own bytes and the map at its end */
+
+/* A disk that fails from some byte on, or blocks; counts what it takes of the files' own bytes. */
 static struct wl_sys disk;
 static atomic_ullong disk_bytes;
 static atomic_int cached_fd = -1;  /* what is written to it, */
@@ -399,14 +401,19 @@ static pthread_mutex_t disk_gate = PTHREAD_MUTEX_INITIALIZER;
 
 static ssize_t disk_pwrite(int fd, const void *data, size_t size_bytes, off_t offset)
 {
+    struct stat status;
+    uint64_t counted;
+
     (void)pthread_mutex_lock(&disk_gate);
     (void)pthread_mutex_unlock(&disk_gate);
-    if (atomic_fetch_add(&disk_bytes, size_bytes) + size_bytes > disk_room) {
+    CHECK_EQ(fstat(fd, &status), 0);
+    counted = offset + HEAD_BYTES < status.st_size ? size_bytes : 0;
+    if (atomic_fetch_add(&disk_bytes, counted) + counted > disk_room) {
         errno = ENOSPC;
         return -1;
     }
     if (fd == atomic_load(&cached_fd)) {
-        atomic_fetch_add(&cached_bytes, size_bytes);
+        atomic_fetch_add(&cached_bytes, counted);
     }
     return wl_sys_real.pwrite(fd, data, size_bytes, offset);
 }

@@ -60,7 +60,7 @@ static int void_flock(int fd, int operation)
     return 0;
 }
 
-/* Neither cuts off what the other has mapped, nor changes what it has published. */
+/* Neither undoes what the other has written, nor changes what it has published. */
 static void check_void(void)
 {
     struct wl_sys table = wl_sys_real;

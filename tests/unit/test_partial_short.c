@@ -3,7 +3,7 @@
  * Goal: what is written past the page cache is whole where the kernel takes a little of it at a
  * time, and where the disk is full nothing is marked that is not there.
  * Method: a table of system calls with a file system that has O_DIRECT, takes one page at a time,
- * and is full after so many bytes.
+ * and is full after so many bytes, or for the map alone.
  */
 #include "cache/partial.h"
 
@@ -23,6 +23,7 @@ static _Alignas(65536) unsigned char content[SIZE];
 static int direct_fd;
 static uint64_t written; /* past the page cache */
 static uint64_t room;    /* for so many bytes more */
+static bool has_no_map;  /* no room for any byte of the map */
 
 static int open_directly(int dir, const char *path, int flags, unsigned mode)
 {
@@ -47,6 +48,10 @@ static int tell_align(int dir, const char *path, int flags, unsigned mask, struc
 
 static ssize_t write_little(int fd, const void *buffer, size_t size, off_t offset)
 {
+    if (has_no_map && (uint64_t)offset >= SIZE) {
+        errno = ENOSPC;
+        return -1;
+    }
     if (fd != direct_fd) {
         return wl_sys_real.pwrite(fd, buffer, size, offset);
     }
@@ -130,6 +135,28 @@ static void check_full(uint64_t more)
     wl_partial_discard(&partial);
 }
 
+/* Where what is written goes to another block, as btrfs does it, the map needs space, too. */
+static void check_full_map(void)
+{
+    struct wl_partial partial = open_partial(SIZE);
+    struct wload_error err = {0};
+
+    CHECK_OK(wl_partial_write(&partial, 0, 0, content, BLOCK, &err), &err);
+    has_no_map = true;
+    CHECK_EQ(wl_partial_write(&partial, 0, BLOCK, content + BLOCK, SIZE - BLOCK, &err),
+             WLOAD_ERR_NOSPACE);
+    CHECK_EQ(err.sys_errno, ENOSPC);
+    CHECK(strstr(err.message, partial.path) != NULL);
+    CHECK_EQ(wl_partial_present(&partial), BLOCK);
+    CHECK_EQ(wl_partial_restart(&partial, &err), WLOAD_ERR_NOSPACE);
+    CHECK_EQ(wl_partial_present(&partial), BLOCK);
+    has_no_map = false;
+    wl_partial_close(&partial);
+    partial = open_partial(SIZE);
+    CHECK_EQ(wl_partial_present(&partial), BLOCK);
+    wl_partial_discard(&partial);
+}
+
 int main(void)
 {
     struct wl_sys table = wl_sys_real;
@@ -145,6 +172,7 @@ int main(void)
     check_full(0);
     check_full(PAGE);
     check_full(BLOCK + PAGE);
+    check_full_map();
     wl_sys = &wl_sys_real;
     return 0;
 }
