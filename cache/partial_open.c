@@ -183,13 +183,14 @@ static int examine(const struct wl_partial *partial, const char *hash, enum left
     return 0;
 }
 
-/* Where no space can be claimed, what is free must do. */
-static int check_free(const struct wl_partial *partial)
+/* Where no space can be claimed, what is free must do for what is missing. */
+static int check_free(const struct wl_partial *partial, uint64_t kept_bytes)
 {
+    uint64_t missing = end_of(partial) - kept_bytes;
     struct statvfs status;
 
     return wl_sys->fstatvfs(partial->fd, &status) == 0 &&
-                   (uint64_t)status.f_bavail < end_of(partial) / wl_max(status.f_frsize, 1)
+                   (uint64_t)status.f_bavail < missing / wl_max(status.f_frsize, 1)
                ? -ENOSPC
                : 0;
 }
@@ -209,7 +210,7 @@ static int claim(const struct wl_partial *partial, uint64_t kept_bytes)
         rc = wl_sys->fallocate(partial->fd, 0, 0, (off_t)end_of(partial));
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
-        return errno == EOPNOTSUPP || errno == ENOSYS ? check_free(partial) : -errno;
+        return errno == EOPNOTSUPP || errno == ENOSYS ? check_free(partial, kept_bytes) : -errno;
     }
     return 0;
 }

@@ -712,6 +712,22 @@ static void check_publishes(const struct wl_partial_place *place, bool is_privat
     CHECK_EQ(unlink(tree_path("less/done")), 0);
 }
 
+/* A whole file that only lacks its name needs no room for another one. */
+static void check_whole_on_a_small_disk(const struct wl_partial_place *place)
+{
+    int fd = open(shared_path(place), O_WRONLY | O_CREAT | O_EXCL, 0600);
+    struct wload_error err = {0};
+    struct wl_partial partial;
+
+    CHECK_EQ(write(fd, content, SIZE), SIZE);
+    CHECK_EQ(close(fd), 0);
+    partial = open_partial(place, false);
+    CHECK_EQ(wl_partial_present(&partial), SIZE);
+    CHECK_OK(wl_partial_publish(&partial, tree_path("less/done"), true, &err), &err);
+    check_content(tree_path("less/done"), SIZE);
+    CHECK_EQ(unlink(tree_path("less/done")), 0);
+}
+
 static void check_less(void)
 {
     const struct wl_partial_place place = place_of("less", SIZE);
@@ -730,6 +746,7 @@ static void check_less(void)
     table.fstatvfs = small_disk;
     free_blocks = SIZE / 4096 - 1;
     check_no_space(&place);
+    check_whole_on_a_small_disk(&place);
     free_blocks = SIZE;
     check_publishes(&place, false);
     table = wl_sys_real;
