@@ -3,7 +3,8 @@
  * Who has the shared partial file: two that write one file would undo what the
  * other has written, and change what it has published.  flock(2) keeps them apart
  * where it does what it says.  There are file systems on which everyone gets it,
- * and others on which each machine has locks of its own; there nobody shares.
+ * and others on which each machine has locks of its own: where it is not known to
+ * hold for all that can write the file, nobody shares.
  */
 #include "cache/partial_shared.h"
 
@@ -33,22 +34,37 @@ int wl_partial_open_path(const char *path, int flags)
     return fd < 0 ? -errno : fd;
 }
 
-/* ---- Locks that hold for one machine ------------------------------------------------- */
+/* ---- Locks that hold for all -------------------------------------------------------- */
 
 /*
- * File systems of several machines that may leave flock(2) to each of them, and the mount option
- * that says that they do not.  All others are of one machine, or lock for all that share them.
+ * File systems of one machine, and those of several whose locks hold for all of them, some with a
+ * mount option only.  Of all others nothing is known: FUSE, which says no more than that (virtiofs
+ * and sshfs among them), 9p, SMB, GPFS and BeeGFS may leave flock(2) to each machine.
  */
 static const struct {
     uint32_t type;      /* statfs.f_type */
-    const char *option; /* NULL: nothing tells */
-} of_machines[] = {
+    const char *option; /* NULL: always */
+} known[] = {
+    {0x0000ef53, NULL}, /* ext2, ext3, ext4 */
+    {0x58465342, NULL}, /* XFS */
+    {0x9123683e, NULL}, /* btrfs */
+    {0x01021994, NULL}, /* tmpfs */
+    {0x858458f6, NULL}, /* ramfs */
+    {0x794c7630, NULL}, /* overlayfs: what is written lies on one machine */
+    {0xf2f52010, NULL}, /* F2FS */
+    {0x2fc12fc1, NULL}, /* ZFS */
+    {0xca451a4e, NULL}, /* bcachefs */
+    {0x00003434, NULL}, /* NILFS2 */
+    {0x3153464a, NULL}, /* JFS */
+    {0x52654973, NULL}, /* ReiserFS */
+    {0x00004d44, NULL}, /* FAT */
+    {0x2011bab0, NULL}, /* exFAT */
+    {0x7366746e, NULL}, /* NTFS, as ntfs3 has it */
+    {0x0000482b, NULL}, /* HFS+ */
+    {0x00c36400, NULL}, /* Ceph */
+
     {0x00006969, "local_lock=none"}, /* NFS: the server has the locks */
     {0x0bd00bd0, "flock"},           /* Lustre: else "localflock", or none at all */
-    {0x47504653, NULL},              /* GPFS */
-    {0x19830326, NULL},              /* BeeGFS */
-    {0xff534d42, NULL},              /* SMB, 1 and later */
-    {0xfe534d42, NULL},
 };
 
 /* Whether the file system of that device is mounted with the option, by the text of
@@ -99,12 +115,12 @@ static bool has_locks_for_all(int fd)
     if (wl_sys->fstatfs(fd, &status) < 0) {
         return false;
     }
-    for (size_t i = 0; i < WL_COUNT_OF(of_machines); i++) {
-        if (of_machines[i].type == (uint32_t)status.f_type) {
-            return of_machines[i].option && is_mounted_with(fd, of_machines[i].option);
+    for (size_t i = 0; i < WL_COUNT_OF(known); i++) {
+        if (known[i].type == (uint32_t)status.f_type) {
+            return !known[i].option || is_mounted_with(fd, known[i].option);
         }
     }
-    return true;
+    return false;
 }
 
 /* ---- The lock ------------------------------------------------------------------------ */

@@ -2,8 +2,8 @@
 /*
  * Goal: two processes write one partial file nowhere, also where flock(2) keeps nobody away, or
  * the processes of one machine only.
- * Method: a table of system calls gives the lock to everyone; then it names file systems of
- * several machines, with the options that they are mounted with.
+ * Method: a table of system calls gives the lock to everyone; then it names file systems of one
+ * machine, of several, and unknown ones, with the options that they are mounted with.
  */
 #include "cache/partial.h"
 
@@ -101,7 +101,7 @@ static void check_void_later(void)
     wl_partial_discard(&left);
 }
 
-/* ---- File systems of several machines ------------------------------------------------ */
+/* ---- Other file systems -------------------------------------------------------------- */
 
 static unsigned long type;    /* that the file system claims to be of; 0: nothing is told */
 static char mounted_with[64]; /* its options; "": it is not among the mounts */
@@ -137,14 +137,23 @@ static void write_mounts(void)
     tree_write_text("mounts", text);
 }
 
-static void check_of_machines(void)
+static void check_types(void)
 {
     static const struct {
         unsigned long type;
         const char *mounted_with;
         bool is_private;
     } rows[] = {
-        {0xef53, "rw", false}, /* ext4 */
+        {0xef53, "rw", false},     /* ext4 */
+        {0x58465342, "rw", false}, /* XFS */
+        {0x9123683e, "rw", false}, /* btrfs */
+        {0x01021994, "rw", false}, /* tmpfs */
+        {0x794c7630, "rw", false}, /* overlayfs */
+        {0x2fc12fc1, "rw", false}, /* ZFS */
+        {0x00c36400, "rw", false}, /* Ceph */
+        {0x65735546, "rw", true},  /* FUSE */
+        {0x01021997, "rw", true},  /* 9p */
+        {0x12345678, "rw", true},  /* one that nobody knows */
         {0x6969, "rw,vers=4.2,local_lock=none,addr=::1", false},
         {0x6969, "rw,vers=3,local_lock=flock,addr=::1", true},
         {0x6969, "rw,vers=3,local_lock=all,addr=::1", true},
@@ -188,6 +197,6 @@ int main(void)
     memset(content, 'c', sizeof(content));
     check_void();
     check_void_later();
-    check_of_machines();
+    check_types();
     return 0;
 }
