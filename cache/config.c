@@ -55,6 +55,12 @@ static bool is_true(const char *value)
                      strcasecmp(value, "yes") == 0 || strcasecmp(value, "true") == 0);
 }
 
+static bool is_false(const char *value)
+{
+    return value && (strcmp(value, "0") == 0 || strcasecmp(value, "off") == 0 ||
+                     strcasecmp(value, "no") == 0 || strcasecmp(value, "false") == 0);
+}
+
 /* Whole seconds; `missing` if unset or not understood. */
 static int64_t seconds_of(const struct wl_log *log, const char *name, int64_t missing)
 {
@@ -432,7 +438,7 @@ static void read_switches(const struct wl_log *log, const struct wl_config_overr
     config->is_offline = overrides->is_offline || is_true(offline);
     config->has_no_links = is_true(getenv("HF_HUB_DISABLE_SYMLINKS"));
     config->allows_http_token = is_true(getenv("WLOAD_ALLOW_HTTP_TOKEN"));
-    config->always_flushes = is_true(getenv("WLOAD_FSYNC"));
+    config->never_flushes = is_false(getenv("WLOAD_FSYNC"));
     config->metadata_timeout_ms = timeout_ms_of(log, "HF_HUB_ETAG_TIMEOUT");
     config->download_timeout_ms = timeout_ms_of(log, "HF_HUB_DOWNLOAD_TIMEOUT");
     config->lock_timeout_ms = lock_s < 0 ? FOR_EVER : lock_s * 1000;

@@ -30,7 +30,7 @@ struct wl_config {
     bool is_offline;
     bool has_no_links;      /* HF_HUB_DISABLE_SYMLINKS: files instead of links */
     bool allows_http_token; /* WLOAD_ALLOW_HTTP_TOKEN: to http:// beyond loopback, too */
-    bool always_flushes;    /* WLOAD_FSYNC: small files too */
+    bool never_flushes;     /* WLOAD_FSYNC=0: after a loss of power files may be ruined */
     int64_t metadata_timeout_ms;
     int64_t download_timeout_ms; /* without a byte */
     int64_t lock_timeout_ms;     /* WLOAD_LOCK_TIMEOUT, in seconds there; -1: wait for ever */

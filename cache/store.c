@@ -11,8 +11,6 @@
 #include "base/sys.h"
 #include "cache/store_layout.h"
 
-#define FLUSHED_BYTES (1u << 20)
-
 const char wl_store_tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
                             "# Downloaded models: they can be downloaded again, and backups may "
                             "leave them out.\n";
@@ -303,9 +301,7 @@ int wl_store_write(const struct wl_store *store, const char *folder, const char 
         return rc;
     }
     rc = wl_partial_write(&partial, 0, 0, text, place.size_bytes, err);
-    rc = rc < 0
-             ? rc
-             : wl_partial_publish(&partial, path, wl_store_flushes(store, place.size_bytes), err);
+    rc = rc < 0 ? rc : wl_partial_publish(&partial, path, wl_store_flushes(store), err);
     wl_partial_discard(&partial);
     return rc;
 }
@@ -391,9 +387,9 @@ int wl_store_listing(const struct wl_store *store, struct wl_listing *out, struc
     return rc;
 }
 
-bool wl_store_flushes(const struct wl_store *store, uint64_t size_bytes)
+bool wl_store_flushes(const struct wl_store *store)
 {
-    return size_bytes >= FLUSHED_BYTES || store->config->always_flushes;
+    return !store->config->never_flushes;
 }
 
 void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *file)

@@ -164,7 +164,7 @@ static int copy_blob(const struct wl_store *store, const struct wl_listing_file 
     int rc = copy_to_partial(store, file, blob, &partial, err);
 
     if (rc == WLOAD_OK) {
-        rc = wl_partial_publish(&partial, path, wl_store_flushes(store, file->size_bytes), err);
+        rc = wl_partial_publish(&partial, path, wl_store_flushes(store), err);
         wl_partial_discard(&partial);
     }
     return rc;
@@ -275,7 +275,7 @@ static int publish_blob(const struct wl_store *store, const struct wl_listing_fi
                         struct wl_partial *partial, const char *blob, const char *path,
                         struct wload_error *err)
 {
-    bool flushes = wl_store_flushes(store, file->size_bytes);
+    bool flushes = wl_store_flushes(store);
     int rc = wl_store_make_room(store, path, err);
 
     if (rc < 0) {

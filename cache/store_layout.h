@@ -58,8 +58,9 @@ void wl_store_note_listing(const struct wl_store *store, const char *folder,
 
 extern const char wl_store_tag[]; /* CACHEDIR.TAG */
 
-/* Content of that size goes to the disk before it gets its name. */
-bool wl_store_flushes(const struct wl_store *store, uint64_t size_bytes);
+/* What is written goes to the disk before it gets its name: after a loss of power the name could
+ * be there, and the size, without the content, and would be trusted. */
+bool wl_store_flushes(const struct wl_store *store);
 
 /* The file is there: nobody needs what an earlier process left of it. */
 void wl_store_sweep(const struct wl_store *store, const struct wl_listing_file *file);

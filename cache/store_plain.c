@@ -417,8 +417,7 @@ static int plain_publish(struct wl_store *store, const struct wl_listing_file *f
     }
     path = wl_store_file_path(store, file->name);
     rc = path ? wl_store_make_room(store, path, err) : wl_store_no_memory(store, err);
-    rc = rc < 0 ? rc
-                : wl_partial_publish(partial, path, wl_store_flushes(store, file->size_bytes), err);
+    rc = rc < 0 ? rc : wl_partial_publish(partial, path, wl_store_flushes(store), err);
     rc = rc < 0 ? rc : wl_store_examine(path, file->size_bytes, &modified_ns, err);
     rc = rc < 0 ? rc : write_record(store, file, modified_ns, err);
     wl_sys->free(path);

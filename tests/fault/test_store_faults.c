@@ -18,7 +18,7 @@
 #define HALF_BYTES WL_PARTIAL_BLOCK_BYTES
 
 static const struct wl_log quiet;
-static struct wl_config config = {.always_flushes = true};
+static struct wl_config config;
 static char text[TEXT_BYTES + 1];
 static struct wl_listing_file files[2];
 

@@ -212,25 +212,26 @@ static void check_defaults(void)
     CHECK_EQ(config.download_timeout_ms, 10000);
     CHECK_EQ(config.lock_timeout_ms, -1);
     CHECK(!config.token && !config.ca_file && !config.ca_path && config.root_count == 0);
-    CHECK(!config.has_no_links && !config.allows_http_token && !config.always_flushes);
+    CHECK(!config.has_no_links && !config.allows_http_token && !config.never_flushes);
     CHECK(strncmp(config.user_agent, "wload/", 6) == 0 && !strchr(config.user_agent, ';'));
     CHECK_EQ(warnings, 0);
     wl_config_clear(&config);
 
     environment((const char *const[VARIABLES_MAX]){
-        "HF_HUB_DISABLE_SYMLINKS=1", "WLOAD_FSYNC=true", "WLOAD_ALLOW_HTTP_TOKEN=yes",
+        "HF_HUB_DISABLE_SYMLINKS=1", "WLOAD_FSYNC=Off", "WLOAD_ALLOW_HTTP_TOKEN=yes",
         "SSL_CERT_FILE=/c.pem", "SSL_CERT_DIR=/c", "HF_HUB_USER_AGENT_ORIGIN=ci"});
     config = read_well(&nothing);
-    CHECK(config.has_no_links && config.allows_http_token && config.always_flushes);
+    CHECK(config.has_no_links && config.allows_http_token && config.never_flushes);
     CHECK_STR(config.ca_file, "/c.pem");
     CHECK(config.ca_path == NULL);
     CHECK_STR(strchr(config.user_agent, ';'), "; origin/ci");
     wl_config_clear(&config);
 
     environment((const char *const[VARIABLES_MAX]){"SSL_CERT_FILE=", "SSL_CERT_DIR=/c",
+                                                   "WLOAD_FSYNC=1",
                                                    "HF_HUB_USER_AGENT_ORIGIN=a\r\nb: c"});
     config = read_well(&nothing);
-    CHECK(config.ca_file == NULL);
+    CHECK(config.ca_file == NULL && !config.never_flushes);
     CHECK_STR(config.ca_path, "/c");
     CHECK(!strchr(config.user_agent, ';') && !strchr(config.user_agent, '\n'));
     CHECK_EQ(warnings, 1);

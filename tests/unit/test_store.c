@@ -4,7 +4,7 @@
  * found, and nothing of theirs is harmed.
  * Method: files are brought as a fetch brings them, then names, links, modes and texts are
  * compared; other tools' ways of keeping a file are planted; a table of system calls plays
- * file systems without links and caches that are only read.
+ * file systems without links and caches that are only read, and sees what is flushed.
  */
 #include <errno.h>
 #include <sys/file.h>
@@ -480,6 +480,71 @@ static void check_without_links(const char *cache)
     wl_store_clear(&second);
 }
 
+/* ---- A loss of power ---------------------------------------------------------------- */
+
+static ino_t unflushed;  /* the file that was written last; 0: it was flushed */
+static unsigned flushes; /* since somebody looked */
+static unsigned named;   /* files that got their names */
+
+static ssize_t noted_pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    struct stat status;
+
+    CHECK_EQ(fstat(fd, &status), 0);
+    unflushed = status.st_ino;
+    return pwrite(fd, data, size, offset);
+}
+
+static int noted_fsync(int fd)
+{
+    struct stat status;
+
+    CHECK_EQ(fstat(fd, &status), 0);
+    unflushed = status.st_ino == unflushed ? 0 : unflushed;
+    flushes++;
+    return 0;
+}
+
+static int noted_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    struct stat status;
+
+    CHECK_EQ(fstatat(from_dir, from, &status, AT_SYMLINK_NOFOLLOW), 0);
+    if (S_ISREG(status.st_mode)) {
+        CHECK(config.never_flushes || status.st_ino != unflushed);
+        named++;
+    }
+    return renameat(from_dir, from, to_dir, to);
+}
+
+/* Whatever gets a name that is trusted later is on the disk by then, small or not. */
+static void check_flushes(const struct wl_store_ops *ops, const char *root, unsigned count)
+{
+    struct wl_listing_file files[] = {stored_file("config.json", "{}", false),
+                                      stored_file("sub/a.json", "content", false)};
+    struct wl_listing listing = listing_of(files, 2);
+    struct wl_sys table = wl_sys_real;
+    struct wload_error err = {0};
+    struct wl_store store;
+
+    table.pwrite = noted_pwrite;
+    table.fsync = noted_fsync;
+    table.renameat = noted_renameat;
+    wl_sys = &table;
+    flushes = named = 0;
+    CHECK_OK(wl_store_init(&store, ops, &config, &quiet, WL_HUB_MODEL, "org/name", tree_path(root),
+                           STORED_COMMIT, &err),
+             &err);
+    begin(&store, &listing);
+    bring(&store, &files[0], "{}");
+    bring(&store, &files[1], "content");
+    CHECK_OK(store.ops->finish(&store, "main", &err), &err);
+    wl_store_clear(&store);
+    wl_sys = &wl_sys_real;
+    CHECK_EQ(named, count);
+    CHECK_EQ(flushes, config.never_flushes ? 0 : count);
+}
+
 /* ---- Caches that are only read, content that is wrong ------------------------------- */
 
 static int read_only_openat(int dir, const char *path, int flags, unsigned mode)
@@ -590,6 +655,11 @@ int main(void)
     wl_sys = &table;
     check_without_links("impossible");
     wl_sys = &wl_sys_real;
+    check_flushes(&wl_store_hub, "power", 2 + 3);       /* the tag, the listing, the ref */
+    check_flushes(&wl_store_plain, "plain", 2 + 2 + 3); /* records; the tags, the listing */
+    config.never_flushes = true;
+    check_flushes(&wl_store_hub, "thrown-away", 2 + 3);
+    config.never_flushes = false;
     check_read_only();
     check_quarantine();
     return 0;
