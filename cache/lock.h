@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks that every tool on the machine respects: flock(2) on an empty file.
+ * Locks that every tool on the machine respects: flock(2) on an empty file, or, where
+ * that is not known, a file that is a lock by existing.
  *
  * A lock saves bandwidth: two processes do not download the same file.  It is
  * never what correctness rests on, for on some file systems everyone gets it.
- * Lock files are not removed: another may be waiting on them.
+ * The files of flock(2) are not removed: another may be waiting on them.  Those that
+ * are locks by existing go with the lock.
  */
 #ifndef WL_LOCK_H
 #define WL_LOCK_H
