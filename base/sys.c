@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* cachestat(2) has one number on every architecture; older C libraries do not know it. */
@@ -29,6 +30,13 @@ static int real_openat(int dir, const char *path, int flags, unsigned mode)
 static int real_set_flags(int fd, int flags)
 {
     return fcntl(fd, F_SETFL, flags);
+}
+
+static ssize_t real_pread_nowait(int fd, void *buffer, size_t size, off_t offset)
+{
+    struct iovec vector = {buffer, size};
+
+    return preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
 }
 
 static int real_fstat(int fd, struct stat *out)
@@ -99,6 +107,7 @@ const struct wl_sys wl_sys_real = {
     .fstat = real_fstat,
     .statx = statx,
     .pread = pread,
+    .pread_nowait = real_pread_nowait,
     .pwrite = pwrite,
     .write = write,
     .fsync = fsync,

@@ -28,6 +28,8 @@ struct wl_sys {
     int (*fstat)(int fd, struct stat *out);
     int (*statx)(int dir, const char *path, int flags, unsigned mask, struct statx *out);
     ssize_t (*pread)(int fd, void *buffer, size_t size, off_t offset);
+    /* preadv2 with RWF_NOWAIT */
+    ssize_t (*pread_nowait)(int fd, void *buffer, size_t size, off_t offset);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *buffer, size_t size);
     int (*fsync)(int fd);

@@ -158,8 +158,8 @@ static void choose_way(const struct wl_plan_request *request, struct wl_extent *
     uint64_t end = wl_min(extent->offset + extent->size_bytes, file->size_bytes);
     uint64_t size = end > extent->offset ? end - extent->offset : 0;
     int64_t resident = request->resident(request->user, extent->file_index, extent->offset, size);
-    uint64_t lack = resident > 0 ? size - wl_min((uint64_t)resident, size) : size;
-    bool is_cheap = resident > 0 && (!file->is_direct || request->prefers_resident);
+    uint64_t lack = resident < 0 ? size / 2 : size - wl_min((uint64_t)resident, size);
+    bool is_cheap = resident != 0 && (!file->is_direct || request->prefers_resident);
 
     extent->is_direct = file->is_direct && !(is_cheap && lack <= size / LACK_MAX_BUFFERED);
     extent->lane = is_cheap && lack <= size / LACK_MAX_MEMORY ? WL_LANE_MEMORY : WL_LANE_STORAGE;

@@ -101,8 +101,8 @@ struct wl_plan_request {
     const struct wl_plan_file *files;
     uint32_t chunk_bytes; /* a power of two, at least each file's align_bytes */
     /*
-     * Bytes of a range that the page cache holds, or negative: not known.
-     * Nearly resident extents go to WL_LANE_MEMORY, the others to storage; half
+     * Bytes of a range that the page cache holds, or negative: not known, taken for
+     * half.  Nearly resident extents go to WL_LANE_MEMORY, the others to storage; half
      * resident ones are read through the page cache there.
      */
     int64_t (*resident)(void *user, uint32_t file_index, uint64_t offset, uint64_t size_bytes);

@@ -83,7 +83,7 @@ static void check_no_direct(bool at_read)
     struct faults faults = {
         .refuses_at_open = !at_read,
         .refuses_at_read = at_read,
-        .hides_residency = true, /* else what was just written is read from the page cache */
+        .denies_residency = true, /* else what was just written is read from the page cache */
     };
 
     for (uint32_t reader = WLOAD_READER_AUTO; reader <= WLOAD_READER_PREAD; reader++) {
@@ -111,11 +111,12 @@ static void check_slow_rungs(void)
 {
     static const struct faults rungs[] = {
         {.refuses_buffers = true},
+        {.denies_residency = true},
         {.hides_residency = true},
         {.claims_residency = true},
         {.is_short = true},
-        {.is_short = true, .hides_residency = true},
-        {.is_short = true, .hides_residency = true, .refuses_at_read = true},
+        {.is_short = true, .denies_residency = true},
+        {.is_short = true, .denies_residency = true, .refuses_at_read = true},
         {.is_short = true, .claims_residency = true},
     };
 

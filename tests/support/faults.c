@@ -302,7 +302,7 @@ static int faulty_cachestat(int fd, uint64_t offset, uint64_t size_bytes, uint64
         *pages = (size_bytes + 4095) / 4096;
         return 0;
     }
-    if (order.hides_residency) {
+    if (order.denies_residency || order.hides_residency) {
         errno = ENOSYS;
         return -1;
     }
@@ -316,7 +316,21 @@ static int faulty_mincore(void *address, size_t size, unsigned char *resident)
         errno = ENOSYS;
         return -1;
     }
+    if (order.denies_residency) {
+        memset(resident, 0, (size + 4095) / 4096);
+        return 0;
+    }
     return wl_sys_real.mincore(address, size, resident);
+}
+
+static ssize_t faulty_pread_nowait(int fd, void *buffer, size_t size, off_t offset)
+{
+    FAIL(EAGAIN, -1);
+    if (order.hides_residency) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return wl_sys_real.pread_nowait(fd, buffer, size, offset);
 }
 
 static int faulty_fadvise(int fd, off_t offset, off_t size, int advice)
@@ -429,6 +443,7 @@ static struct wl_sys faulty_table(void)
     table.madvise = faulty_madvise;
     table.numa_prefer = faulty_numa_prefer;
     table.cachestat = faulty_cachestat;
+    table.pread_nowait = faulty_pread_nowait;
     table.mincore = faulty_mincore;
     table.fadvise = faulty_fadvise;
     table.eventfd = faulty_eventfd;

@@ -16,7 +16,8 @@ struct faults {
     bool refuses_at_read;  /* O_DIRECT: opens well, and every read says EINVAL */
     int ring_errno;        /* io_uring_setup fails with it; 0: works */
     bool refuses_buffers;  /* no buffer can be registered */
-    bool hides_residency;  /* neither cachestat nor mincore */
+    bool denies_residency; /* no page is in the page cache */
+    bool hides_residency;  /* neither cachestat nor mincore nor reads that do not wait */
     bool claims_residency; /* every page is in the page cache */
 };
 
