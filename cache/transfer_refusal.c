@@ -163,6 +163,15 @@ static void say_rate(const struct wl_transfer *transfer, const struct wl_http_re
     }
 }
 
+/* A wrong token is told by these words alone; the status and the code that come with them are those
+ * of a repository that is not there. */
+static bool is_bad_token(const struct wl_transfer *transfer,
+                         const struct wl_http_response *response)
+{
+    return transfer->config->token && response->status == 401 &&
+           strcmp(response->error_message, "Invalid credentials in Authorization header") == 0;
+}
+
 /* By the hub's own error code.  False: it gives none, or another. */
 static bool by_error_code(const struct wl_transfer *transfer, const char *url,
                           const struct wl_http_response *response, struct refusal *refusal)
@@ -197,11 +206,6 @@ static void by_status(const struct wl_transfer *transfer, const struct wl_http_r
 
     switch (response->status) {
     case 401:
-        if (has_token &&
-            strcmp(response->error_message, "Invalid credentials in Authorization header") == 0) {
-            say(refusal, WLOAD_ERR_AUTH, "the token is not valid; " LOG_IN " again");
-            return;
-        }
         say(refusal, WLOAD_ERR_AUTH, "not found, or not accessible; check the name%s",
             has_token ? " and what the token may read" : ", or " LOG_IN);
         return;
@@ -238,7 +242,9 @@ int wl_transfer_refusal(const struct wl_transfer *transfer, const char *url,
 
     if (is_own) {
         read_text(transfer, response, said);
-        if (!by_error_code(transfer, url, response, &refusal)) {
+        if (is_bad_token(transfer, response)) {
+            say(&refusal, WLOAD_ERR_AUTH, "the token is not valid; " LOG_IN " again");
+        } else if (!by_error_code(transfer, url, response, &refusal)) {
             by_status(transfer, response, &refusal);
         }
     } else if (response->status == 429 || response->status >= 500) {

@@ -294,6 +294,9 @@ static void refusals(void)
         {"", NULL, 401, WLOAD_ERR_AUTH, false, "not found, or not accessible"},
         {"X-Error-Message: Invalid credentials in Authorization header\n", NULL, 401,
          WLOAD_ERR_AUTH, true, "the token is not valid"},
+        {"X-Error-Code: RepoNotFound\n"
+         "X-Error-Message: Invalid credentials in Authorization header\n",
+         NULL, 401, WLOAD_ERR_AUTH, true, "the token is not valid"},
         {"", NULL, 403, WLOAD_ERR_AUTH, true, "the token may not read this"},
         {"", NULL, 403, WLOAD_ERR_AUTH, false, "log in"},
         {"", NULL, 404, WLOAD_ERR_NOT_FOUND, true, "not found"},
