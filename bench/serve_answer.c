@@ -143,10 +143,12 @@ static bool may_ask(const struct serve_request *request, struct serve_reply *ref
         is_equal(given + strlen(SCHEME), wanted)) {
         return true;
     }
-    /* Over plain http clients tell what is not theirs to see by this code alone. */
-    *refusal = serve_refuse(
-        MHD_HTTP_UNAUTHORIZED, "RepoNotFound",
-        given ? "Invalid credentials in Authorization header" : "This server wants a token", NULL);
+    /* Over plain http clients tell what is not theirs to see by this code alone; with it a token
+     * that is wrong would read as a model that is not there. */
+    *refusal = given ? serve_refuse(MHD_HTTP_UNAUTHORIZED, NULL,
+                                    "Invalid credentials in Authorization header", NULL)
+                     : serve_refuse(MHD_HTTP_UNAUTHORIZED, "RepoNotFound",
+                                    "This server wants a token", NULL);
     serve_add_header(refusal, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     return false;
 }

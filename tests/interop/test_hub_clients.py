@@ -382,6 +382,23 @@ def local_directories(clients, url, work, revisions):
             expect(report["digests"] == weights.expected(root), f"the tensors in {root}")
 
 
+def with_a_token(clients, work, revisions):
+    """A wrong token is called that, and not a model that is not there."""
+    find = [["snapshot_download", {"repo_id": REPO}],
+            ["hf_hub_download", {"repo_id": REPO, "filename": "config.json"}]]
+    with Server("--cache-dir", work / "served", "--token", "hf_right") as server:
+        place = Place(work / "token", server.url)
+        for client in clients:
+            for answer in client.ask(place, find, HF_TOKEN="hf_wrong"):
+                expect("Invalid credentials" in answer["text"] and
+                       answer["error"] != "RepositoryNotFoundError", f"{client}: {answer}")
+            for answer in client.ask(place, find):
+                expect(answer["error"] == "RepositoryNotFoundError", f"{client}: {answer}")
+        for client in clients:
+            top = client.ask(place, find, HF_TOKEN="hf_right")[0]
+            expect(top == str(place.snapshot(revisions["main"])), f"{client}: {top}")
+
+
 def main():
     if not WLOAD:
         judge.skip("this build has no program")
@@ -405,6 +422,7 @@ def main():
             without_links(newest, server.url, work, revisions)
             with_shared_store(newest, server.url, work, revisions)
             local_directories(clients, server.url, work, revisions)
+        with_a_token(clients, work, revisions)
     print("huggingface_hub", *clients)
 
 
