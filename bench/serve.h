@@ -207,8 +207,12 @@ char *serve_place_folder(const struct serve_place *place, enum wl_hub_kind kind,
 /* Called with each repository of a place, until a negative return. */
 typedef int (*serve_repo_visit)(void *user, enum wl_hub_kind kind, const char *repo,
                                 struct wload_error *err);
-int serve_place_each(const struct serve_place *place, serve_repo_visit visit, void *user,
-                     struct wload_error *err);
+/* Called with what looks like a repository, but is behind a link or has no name of one. */
+typedef void (*serve_left_out)(void *user, enum wl_hub_kind kind, const char *name,
+                               const char *path);
+/* NULL in `left_out`: nobody wants to know. */
+int serve_place_each(const struct serve_place *place, serve_repo_visit visit,
+                     serve_left_out left_out, void *user, struct wload_error *err);
 
 /* ---- The catalog (serve_catalog.c) ----------------------------------------------- */
 
@@ -219,7 +223,8 @@ int serve_catalog_new(const struct serve_place *places, size_t place_count,
                       struct serve_catalog **out, struct wload_error *err);
 void serve_catalog_free(struct serve_catalog *catalog);
 
-/* How many repositories there are now.  Places that have none are told on stderr. */
+/* How many repositories there are now.  Places that have none, and what is left out of a place, are
+ * told on stderr. */
 int serve_catalog_count(const struct serve_catalog *catalog, size_t *count,
                         struct wload_error *err);
 

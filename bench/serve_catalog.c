@@ -32,13 +32,77 @@ static int no_memory(struct wload_error *err)
     return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the list of repositories");
 }
 
+struct counting {
+    const struct serve_catalog *catalog;
+    size_t place; /* that is gone through */
+    size_t there; /* in it */
+    size_t sum;
+};
+
+/* Whether a place has a repository of that name; negative: nobody knows. */
+static int has(const struct serve_place *place, enum wl_hub_kind kind, const char *repo,
+               struct wload_error *err)
+{
+    const struct serve_query query = {.kind = kind, .repo = repo, .revision = MAIN};
+    struct serve_spot spot = {0};
+    int rc = serve_place_find(place, &query, &spot, err);
+
+    serve_spot_clear(&spot);
+    return rc < 0 ? rc : rc != SERVE_NO_REPO;
+}
+
+/* Once, in the first place that has it. */
 static int count_one(void *user, enum wl_hub_kind kind, const char *repo, struct wload_error *err)
 {
-    (void)kind;
-    (void)repo;
-    (void)err;
-    ++*(size_t *)user;
-    return WLOAD_OK;
+    struct counting *counting = user;
+    int rc = 0;
+
+    for (size_t i = 0; i < counting->place && rc == 0; i++) {
+        rc = has(&counting->catalog->places[i], kind, repo, err);
+    }
+    counting->there++;
+    counting->sum += rc == 0;
+    return rc < 0 ? rc : WLOAD_OK;
+}
+
+/* Whether another place gives it: by the name, or the directory by another name. */
+static bool is_given(const struct counting *counting, enum wl_hub_kind kind, const char *name,
+                     const char *path)
+{
+    bool is_repo = wl_hub_is_repo(name);
+    char *real = realpath(path, NULL);
+    bool is = false;
+
+    for (size_t i = 0; i < counting->catalog->place_count && real && !is; i++) {
+        const struct serve_place *place = &counting->catalog->places[i];
+
+        is = (i != counting->place && is_repo && has(place, kind, name, NULL) > 0) ||
+             (place->layout == SERVE_MODEL && strcmp(place->root, real) == 0);
+    }
+    free(real);
+    return is;
+}
+
+static void warn_of_left_out(void *user, enum wl_hub_kind kind, const char *name, const char *path)
+{
+    const struct counting *counting = user;
+
+    if (is_given(counting, kind, name, path)) {
+        return;
+    }
+    if (counting->catalog->places[counting->place].layout == SERVE_CACHE) {
+        (void)text_fail_plainly("warning: '%s' is not served: it is behind a link; give the cache "
+                                "that has it, with --cache-dir",
+                                path);
+    } else if (strchr(name, '/') && wl_hub_is_repo(name)) {
+        (void)text_fail_plainly("warning: '%s' is not served: it is behind a link; give its own "
+                                "path, as %s=DIR",
+                                path, name);
+    } else {
+        (void)text_fail_plainly("warning: '%s' is not served: '%s' is no ORG/NAME of a model; give "
+                                "it one, as ORG/NAME=DIR",
+                                path, name);
+    }
 }
 
 static void warn_of_empty(const struct serve_place *place)
@@ -51,20 +115,22 @@ static void warn_of_empty(const struct serve_place *place)
 
 int serve_catalog_count(const struct serve_catalog *catalog, size_t *count, struct wload_error *err)
 {
-    size_t sum = 0;
+    struct counting counting = {.catalog = catalog};
 
-    for (size_t i = 0; i < catalog->place_count; i++) {
-        size_t before = sum;
-        int rc = serve_place_each(&catalog->places[i], count_one, &sum, err);
+    for (; counting.place < catalog->place_count; counting.place++) {
+        const struct serve_place *place = &catalog->places[counting.place];
+        int rc;
 
+        counting.there = 0;
+        rc = serve_place_each(place, count_one, warn_of_left_out, &counting, err);
         if (rc < 0) {
             return rc;
         }
-        if (sum == before) {
-            warn_of_empty(&catalog->places[i]);
+        if (counting.there == 0) {
+            warn_of_empty(place);
         }
     }
-    *count = sum;
+    *count = counting.sum;
     return WLOAD_OK;
 }
 
@@ -308,7 +374,7 @@ void serve_catalog_warm(struct serve_catalog *catalog)
         struct wload_error err;
 
         if (catalog->places[i].layout != SERVE_CACHE) {
-            (void)serve_place_each(&catalog->places[i], warm_one, catalog, &err);
+            (void)serve_place_each(&catalog->places[i], warm_one, NULL, catalog, &err);
         }
     }
 }

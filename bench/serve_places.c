@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/clock.h"
@@ -124,14 +126,20 @@ static int find_in_cache(const struct serve_place *place, const struct serve_que
 
 /* ---- Places ---------------------------------------------------------------------- */
 
-static bool is_in_model(char *directory)
+/* Whether what a directory lies in may hold models: it is in the place, and none itself. */
+static bool is_in_org(const struct serve_place *place, char *directory)
 {
     char *slash = strrchr(directory, '/');
     bool is;
+    int fd;
 
     *slash = '\0';
-    is = serve_is_model(directory);
+    fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    is = fd >= 0 && serve_is_below(fd, place->root) && !serve_is_model(directory);
     *slash = '/';
+    if (fd >= 0) {
+        (void)close(fd);
+    }
     return is;
 }
 
@@ -155,7 +163,7 @@ static int find_plain(const struct serve_place *place, const struct serve_query 
         return no_memory(err);
     }
     if (!is_folder(spot->directory) ||
-        (place->layout == SERVE_MODELS && is_in_model(spot->directory))) {
+        (place->layout == SERVE_MODELS && !is_in_org(place, spot->directory))) {
         return SERVE_NO_REPO;
     }
     return SERVE_FOUND;
@@ -168,49 +176,75 @@ int serve_place_find(const struct serve_place *place, const struct serve_query *
                                         : find_plain(place, query, spot, err);
 }
 
+/* ---- All of a place -------------------------------------------------------------- */
+
+static bool leads_to_folder(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 static int visit_cached(const struct serve_place *place, const char *name, serve_repo_visit visit,
-                        void *user, struct wload_error *err)
+                        serve_left_out left_out, void *user, struct wload_error *err)
 {
     enum wl_hub_kind kind;
-    char *path = NULL;
+    char *snapshots = NULL;
+    char *folder = NULL;
     char *repo;
     int rc = wl_hub_folder_repo(name, &kind, &repo);
 
     if (rc < 0) {
         return rc == WLOAD_ERR_NOT_FOUND ? WLOAD_OK : no_memory(err);
     }
-    if (asprintf(&path, "%s/%s/snapshots", place->root, name) < 0) {
-        path = NULL;
+    folder = serve_place_folder(place, kind, repo);
+    if (!folder || asprintf(&snapshots, "%s/snapshots", folder) < 0) {
+        snapshots = NULL;
         rc = no_memory(err);
-    } else if (is_folder(path)) {
+    } else if (is_folder(folder) && is_folder(snapshots)) {
         rc = visit(user, kind, repo, err);
+    } else if (left_out && leads_to_folder(snapshots)) {
+        left_out(user, kind, repo, folder);
     }
-    free(path);
+    free(snapshots);
+    free(folder);
     wl_sys->free(repo);
     return rc;
 }
 
-/* Each model in ROOT/ORG; that it is no directory does not matter. */
+/* Each model in the directory ROOT/ORG; that it is no directory does not matter. */
 static int visit_models_of(const struct serve_place *place, const char *org, serve_repo_visit visit,
-                           void *user, struct wload_error *err)
+                           serve_left_out left_out, void *user, struct wload_error *err)
 {
+    const char *name = org + strlen(place->root) + 1;
     const struct dirent *entry;
     int rc = WLOAD_OK;
-    char *path = NULL;
+    bool is_below;
     DIR *dir;
 
-    if (asprintf(&path, "%s/%s", place->root, org) < 0) {
-        return no_memory(err);
+    if (serve_is_model(org)) {
+        if (left_out) {
+            left_out(user, WL_HUB_MODEL, name, org);
+        }
+        return WLOAD_OK;
     }
-    dir = serve_is_model(path) ? NULL : opendir(path);
-    free(path);
+    dir = opendir(org);
+    is_below = dir && serve_is_below(dirfd(dir), place->root);
     while (dir && rc >= 0 && (entry = readdir(dir)) != NULL) {
-        if (asprintf(&path, "%s/%s/%s", place->root, org, entry->d_name) < 0) {
+        char *path;
+
+        if (entry->d_name[0] == '.') {
+            continue; /* hidden, and meant to be */
+        }
+        if (asprintf(&path, "%s/%s", org, entry->d_name) < 0) {
             rc = no_memory(err);
             break;
         }
-        if (wl_hub_is_repo(path + strlen(place->root) + 1) && is_folder(path)) {
-            rc = visit(user, WL_HUB_MODEL, path + strlen(place->root) + 1, err);
+        name = path + strlen(place->root) + 1;
+        if (is_below && wl_hub_is_repo(name) && is_folder(path)) {
+            rc = visit(user, WL_HUB_MODEL, name, err);
+        } else if (left_out && serve_is_model(path)) {
+            left_out(user, WL_HUB_MODEL, name, path);
         }
         free(path);
     }
@@ -220,8 +254,28 @@ static int visit_models_of(const struct serve_place *place, const char *org, ser
     return rc;
 }
 
-int serve_place_each(const struct serve_place *place, serve_repo_visit visit, void *user,
-                     struct wload_error *err)
+static int visit_entry(const struct serve_place *place, const char *name, serve_repo_visit visit,
+                       serve_left_out left_out, void *user, struct wload_error *err)
+{
+    char *org;
+    int rc;
+
+    if (place->layout == SERVE_CACHE) {
+        return visit_cached(place, name, visit, left_out, user, err);
+    }
+    if (name[0] == '.') {
+        return WLOAD_OK;
+    }
+    if (asprintf(&org, "%s/%s", place->root, name) < 0) {
+        return no_memory(err);
+    }
+    rc = visit_models_of(place, org, visit, left_out, user, err);
+    free(org);
+    return rc;
+}
+
+int serve_place_each(const struct serve_place *place, serve_repo_visit visit,
+                     serve_left_out left_out, void *user, struct wload_error *err)
 {
     const struct dirent *entry;
     int rc = WLOAD_OK;
@@ -235,10 +289,7 @@ int serve_place_each(const struct serve_place *place, serve_repo_visit visit, vo
         return wl_err_sys(err, errno, "cannot read '%s'", place->root);
     }
     while (rc >= 0 && (entry = readdir(dir)) != NULL) {
-        rc = place->layout == SERVE_CACHE ? visit_cached(place, entry->d_name, visit, user, err)
-             : wl_hub_is_repo(entry->d_name)
-                 ? visit_models_of(place, entry->d_name, visit, user, err)
-                 : WLOAD_OK;
+        rc = visit_entry(place, entry->d_name, visit, left_out, user, err);
     }
     (void)closedir(dir);
     return rc;

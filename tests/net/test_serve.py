@@ -583,10 +583,53 @@ def check_program(home, cache):
             assert server.ask("/api/models/pipe/unet")[0] == 404
             server.stop()
             assert f"'{arguments[-1]}'".encode() in server.said, server.said
-            assert layout in server.said and server.said.count(b"\n") == 1, server.said
+            assert layout in server.said.splitlines()[-1], server.said
     with Server("--cache-dir", cache.root, "--host", "0.0.0.0") as server:
         server.stop()
         assert b"--token" in server.said, server.said
+
+
+def check_places(home):
+    """A repository counts once, in however many places it is; what is left out is told, and how to
+    give it: then it is not."""
+    models, elsewhere = home / "models", home / "elsewhere"
+    for path in ("org/model", "org/sp ace", "org/bad..name", "a--b/x", "alone", ".hidden/x",
+                 "org/.hidden"):
+        put(models / path / "config.json", SMALL)
+    put(elsewhere / "away" / "config.json", SMALL)
+    (models / "org" / "away").symlink_to(elsewhere / "away")
+    (models / "far").symlink_to(elsewhere)
+    (models / "org" / "dangling").symlink_to("nothing")
+    (models / "org" / "no model").mkdir()
+    cache, linked = Cache(home / "cache"), home / "linked"
+    cache.add("models--org--model", COMMIT, "config.json", SMALL)
+    cache.add("models--org--cached", COMMIT, "config.json", SMALL)
+    Cache(linked).add("models--org--other", COMMIT, "config.json", SMALL)
+    (linked / "models--org--cached").symlink_to(cache.root / "models--org--cached")
+    left_out = {models / "org" / "sp ace": "no ORG/NAME", models / "alone": "no ORG/NAME",
+                models / "org" / "bad..name": "no ORG/NAME", models / "a--b" / "x": "no ORG/NAME",
+                models / "org" / "away": "as org/away=DIR", models / "far" / "away": "far/away=DIR",
+                linked / "models--org--cached": "with --cache-dir"}
+
+    def serve(count, told, *places):
+        with Server(*places) as server:
+            assert server.count == count, (server.count, places)
+            for path in ("alone/config.json", "far/away", "org/away", "a--b/x", "org/.hidden"):
+                assert server.ask(f"/api/models/{path}")[0] == 404, path
+            server.stop()
+            said = sorted(server.said.decode().splitlines())
+        assert len(said) == len(told), (said, told)
+        for line, path in zip(said, sorted(map(str, told)), strict=True):
+            assert line.startswith(f"wload: warning: '{path}' is not served: "), (line, path)
+            assert left_out[pathlib.Path(path)] in line, (line, path)
+
+    plain = [path for path in left_out if models in path.parents]
+    serve(1, plain, models)
+    serve(1, plain * 2, models, models, f"org/model={models / 'org' / 'model'}")
+    serve(1, [linked / "models--org--cached"], "--cache-dir", linked)
+    serve(3, plain, models, "--cache-dir", linked, "--cache-dir", cache.root)
+    given = [f"me/{i}={path}" for i, path in enumerate(plain)]
+    serve(1 + len(plain), [], models, *given)
 
 
 def check_fetch(home, cache):
@@ -619,6 +662,7 @@ def main():
         check_many(home / "many", cache)
         check_slow(cache)
         check_program(home, cache)
+        check_places(home / "places")
         check_fetch(home, cache)
 
 
