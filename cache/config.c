@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "base/sys.h"
+#include "cache/http.h"
 
 #define COMPONENT        "cache"
 #define ENDPOINT         "https://huggingface.co"
@@ -32,7 +33,6 @@ static const char *const foreign_caches[] = {"TRANSFORMERS_CACHE", "PYTORCH_TRAN
 static const char *const root_variables[WL_CONFIG_ROOTS_MAX] = {"WLOAD_CACHE", "AIM_CACHE_PATH"};
 
 static const char *const known_hosts[] = {"huggingface.co", "hf.co", "hub-ci.huggingface.co"};
-static const char *const loopback_hosts[] = {"localhost", "[::1]"};
 
 static int no_memory(struct wload_error *err)
 {
@@ -239,10 +239,10 @@ static int find_endpoint(struct wl_config *config, struct wload_error *err)
     return WLOAD_OK;
 }
 
-static bool is_one_of(const char *host, size_t bytes, const char *const *hosts, size_t count)
+static bool is_known(const char *host, size_t bytes)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strlen(hosts[i]) == bytes && strncasecmp(hosts[i], host, bytes) == 0) {
+    for (size_t i = 0; i < WL_COUNT_OF(known_hosts); i++) {
+        if (strlen(known_hosts[i]) == bytes && strncasecmp(known_hosts[i], host, bytes) == 0) {
             return true;
         }
     }
@@ -256,10 +256,7 @@ static void warn_of_endpoint(const struct wl_log *log, const struct wl_config *c
     const char *host = strstr(config->endpoint, "://") + 3;
     size_t bytes = host[0] == '[' ? strcspn(host, "]/") + 1 : strcspn(host, ":/");
 
-    bool is_loopback = (wl_str_starts(host, "127.") && strspn(host, "0123456789.") == bytes) ||
-                       is_one_of(host, bytes, loopback_hosts, WL_COUNT_OF(loopback_hosts));
-
-    if (!config->token || is_loopback) {
+    if (!config->token || wl_http_is_loopback(config->endpoint)) {
         return;
     }
     if (is_plain) {
@@ -267,7 +264,7 @@ static void warn_of_endpoint(const struct wl_log *log, const struct wl_config *c
                config->endpoint,
                config->allows_http_token ? "can be read on its way there"
                                          : "is not sent there without WLOAD_ALLOW_HTTP_TOKEN=1");
-    } else if (!is_one_of(host, bytes, known_hosts, WL_COUNT_OF(known_hosts))) {
+    } else if (!is_known(host, bytes)) {
         WL_LOG(log, WLOAD_LOG_WARN, COMPONENT, "the token is sent to the endpoint '%s'",
                config->endpoint);
     }
@@ -317,7 +314,7 @@ static void warn_of_mode(const struct wl_log *log, const char *path)
     }
 }
 
-static int read_token_file(const struct wl_log *log, const char *path, char **out,
+static int read_token_file(const struct wl_log *log, const char *path, struct wl_config *config,
                            struct wload_error *err)
 {
     struct wload_error finding = {0};
@@ -331,19 +328,21 @@ static int read_token_file(const struct wl_log *log, const char *path, char **ou
     if (rc < 0) {
         if (finding.sys_errno != ENOENT && finding.sys_errno != ENOTDIR) {
             WL_LOG(log, WLOAD_LOG_WARN, COMPONENT, "no token: %s", finding.message);
+            config->token_note = wl_str_new("%s", finding.message);
+            return config->token_note ? WLOAD_OK : no_memory(err);
         }
         return WLOAD_OK;
     }
-    rc = take_token(text, bytes, path, out, err);
+    rc = take_token(text, bytes, path, &config->token, err);
     explicit_bzero(text, bytes);
     wl_sys->free(text);
-    if (*out) {
+    if (config->token) {
         warn_of_mode(log, path);
     }
     return rc;
 }
 
-static int find_token_file(const struct wl_log *log, const char *home, char **out,
+static int find_token_file(const struct wl_log *log, const char *home, struct wl_config *config,
                            struct wload_error *err)
 {
     char *path;
@@ -358,15 +357,16 @@ static int find_token_file(const struct wl_log *log, const char *home, char **ou
             return no_memory(err);
         }
     }
-    rc = path ? read_token_file(log, path, out, err) : WLOAD_OK;
+    rc = path ? read_token_file(log, path, config, err) : WLOAD_OK;
     wl_sys->free(path);
     return rc;
 }
 
-static int find_token(const struct wl_log *log, const char *asked, const char *home, char **out,
-                      struct wload_error *err)
+static int find_token(const struct wl_log *log, const char *asked, const char *home,
+                      struct wl_config *config, struct wload_error *err)
 {
     static const char *const variables[] = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"};
+    char **out = &config->token;
     int rc = WLOAD_OK;
 
     if (asked) {
@@ -385,7 +385,7 @@ static int find_token(const struct wl_log *log, const char *asked, const char *h
 
         rc = value ? take_token(value, strlen(value), variables[i], out, err) : WLOAD_OK;
     }
-    return rc == WLOAD_OK && !*out ? find_token_file(log, home, out, err) : rc;
+    return rc == WLOAD_OK && !*out ? find_token_file(log, home, config, err) : rc;
 }
 
 /* ---- The rest
@@ -466,7 +466,7 @@ int wl_config_read(const struct wl_log *log, const struct wl_config_overrides *o
         rc = find_endpoint(&config, err);
     }
     if (rc == WLOAD_OK && !config.is_offline) {
-        rc = find_token(log, overrides->token, home, &config.token, err);
+        rc = find_token(log, overrides->token, home, &config, err);
     }
     if (rc == WLOAD_OK) {
         rc = find_certificates(log, &config, err);
@@ -493,6 +493,7 @@ void wl_config_clear(struct wl_config *config)
         explicit_bzero(config->token, strlen(config->token));
     }
     wl_sys->free(config->token);
+    wl_sys->free(config->token_note);
     wl_sys->free(config->hub_cache);
     wl_sys->free(config->endpoint);
     wl_sys->free(config->ca_file);

@@ -24,6 +24,7 @@ struct wl_config {
     uint32_t root_count;
     char *endpoint;   /* without a slash at its end */
     char *token;      /* NULL: none; offline none is looked for */
+    char *token_note; /* why there is none though it has a file; NULL: it has not, or is there */
     char *ca_file;    /* NULL: the system's */
     char *ca_path;    /* NULL: the system's */
     char *user_agent; /* "wload/0.1.0" and what HF_HUB_USER_AGENT_ORIGIN adds */

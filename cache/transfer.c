@@ -192,24 +192,19 @@ static void pause_all(struct wl_transfer *transfer, int64_t seconds)
 
 /* ---- One request ---------------------------------------------------------------- */
 
-/* The token where it may go: to the endpoint's own origin, not for all to read on the way. */
-static const char *token_for(struct wl_transfer *transfer, const struct wl_trail *trail)
+bool wl_transfer_withholds_token(const struct wl_transfer *transfer)
 {
     const struct wl_config *config = transfer->config;
-    char shown[WL_HTTP_TEXT_BYTES];
 
-    if (!config->token || !trail->is_own) {
-        return NULL;
-    }
-    if (strncasecmp(trail->url, "https:", 6) == 0 || wl_http_is_loopback(trail->url) ||
-        config->allows_http_token) {
-        return config->token;
-    }
-    warn(transfer, "wload-http-token",
-         "the token is not sent to '%.256s': it would travel unencrypted; "
-         "WLOAD_ALLOW_HTTP_TOKEN=1 sends it all the same",
-         wl_http_shown(config->endpoint, shown));
-    return NULL;
+    return config->token && !config->allows_http_token &&
+           strncasecmp(config->endpoint, "https:", 6) != 0 &&
+           !wl_http_is_loopback(config->endpoint);
+}
+
+/* The token where it may go: to the endpoint's own origin, not for all to read on the way. */
+static const char *token_for(const struct wl_transfer *transfer, const struct wl_trail *trail)
+{
+    return trail->is_own && !wl_transfer_withholds_token(transfer) ? transfer->config->token : NULL;
 }
 
 int wl_trail_begin(struct wl_trail *trail, const char *url, bool stays, struct wload_error *err)

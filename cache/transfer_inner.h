@@ -31,6 +31,9 @@ int wl_trail_step(struct wl_transfer *transfer, struct wl_http *http, struct wl_
                   struct wl_http_request *request, struct wl_http_response *response,
                   struct wload_error *err);
 
+/* Whether there is a token, and all could read it on its way to the endpoint. */
+bool wl_transfer_withholds_token(const struct wl_transfer *transfer);
+
 static inline bool wl_status_is_good(int status)
 {
     return status >= 200 && status < 300;

@@ -14,6 +14,7 @@
 #define ADVICE_BYTES 320
 #define SAID_BYTES   100
 #define ID_BYTES     64
+#define HINT_BYTES   200
 
 #define LOG_IN "log in with `hf auth login` or set HF_TOKEN"
 
@@ -147,13 +148,39 @@ __attribute__((format(printf, 3, 4))) static void say(struct refusal *refusal, i
     va_end(ap);
 }
 
+static bool sends_token(const struct wl_transfer *transfer)
+{
+    return transfer->config->token && !wl_transfer_withholds_token(transfer);
+}
+
+/* How the next request has a token, where this one had none: why the one that there is stayed
+ * here, or `joint` and how to get one, if `joint` is not NULL.  Where this one had a token: "". */
+static const char *hint_of(const struct wl_transfer *transfer, const char *joint,
+                           char out[HINT_BYTES])
+{
+    const char *note = transfer->config->token_note;
+
+    out[0] = '\0';
+    if (wl_transfer_withholds_token(transfer)) {
+        (void)snprintf(out, HINT_BYTES,
+                       "; the endpoint is plain http: the token is not sent there without "
+                       "WLOAD_ALLOW_HTTP_TOKEN=1");
+    } else if (!transfer->config->token && note) {
+        (void)snprintf(out, HINT_BYTES, "; no token: %s", note);
+    } else if (!transfer->config->token && joint) {
+        (void)snprintf(out, HINT_BYTES, "%s" LOG_IN, joint);
+    }
+    return out;
+}
+
 static void say_rate(const struct wl_transfer *transfer, const struct wl_http_response *response,
                      struct refusal *refusal)
 {
     int64_t wait_s = response->rate_limit_left == 0 && response->rate_limit_reset_s >= 0
                          ? response->rate_limit_reset_s
                          : response->retry_after_s;
-    const char *login = transfer->config->token ? "" : ", or " LOG_IN " for a higher limit";
+    bool has_one = transfer->config->token || transfer->config->token_note;
+    const char *login = has_one ? "" : ", or " LOG_IN " for a higher limit";
 
     if (wait_s >= 0) {
         say(refusal, WLOAD_ERR_HTTP, "too many requests; try again in %" PRId64 " s%s", wait_s,
@@ -178,6 +205,7 @@ static bool by_error_code(const struct wl_transfer *transfer, const char *url,
 {
     const char *code = response->error_code;
     char page[WL_HTTP_TEXT_BYTES];
+    char hint[HINT_BYTES];
 
     if (strcmp(code, "RevisionNotFound") == 0) {
         say(refusal, WLOAD_ERR_NOT_FOUND,
@@ -187,12 +215,13 @@ static bool by_error_code(const struct wl_transfer *transfer, const char *url,
     } else if (strcmp(code, "GatedRepo") == 0) {
         page_of(transfer, url, page, sizeof(page));
         say(refusal, WLOAD_ERR_AUTH, "the repository is gated; accept its conditions at %s%s", page,
-            transfer->config->token ? "" : " and " LOG_IN);
+            hint_of(transfer, " and ", hint));
     } else if (strcmp(response->error_message, "Access to this resource is disabled.") == 0) {
         say(refusal, WLOAD_ERR_HTTP, "the hub has disabled access to the repository");
     } else if (strcmp(code, "RepoNotFound") == 0) {
         say(refusal, WLOAD_ERR_NOT_FOUND, "no such repository, or a private one; check the name%s",
-            transfer->config->token ? " and what the token may read" : ", or " LOG_IN);
+            sends_token(transfer) ? " and what the token may read"
+                                  : hint_of(transfer, ", or ", hint));
     } else {
         return false;
     }
@@ -202,20 +231,22 @@ static bool by_error_code(const struct wl_transfer *transfer, const char *url,
 static void by_status(const struct wl_transfer *transfer, const struct wl_http_response *response,
                       struct refusal *refusal)
 {
-    bool has_token = transfer->config->token;
+    bool has_token = sends_token(transfer);
+    char hint[HINT_BYTES];
 
     switch (response->status) {
     case 401:
         say(refusal, WLOAD_ERR_AUTH, "not found, or not accessible; check the name%s",
-            has_token ? " and what the token may read" : ", or " LOG_IN);
+            has_token ? " and what the token may read" : hint_of(transfer, ", or ", hint));
         return;
     case 403:
-        say(refusal, WLOAD_ERR_AUTH, "forbidden; %s",
-            has_token ? "the token may not read this" : LOG_IN);
+        say(refusal, WLOAD_ERR_AUTH, "forbidden%s",
+            has_token ? "; the token may not read this" : hint_of(transfer, "; ", hint));
         return;
     case 404:
     case 410:
-        say(refusal, WLOAD_ERR_NOT_FOUND, "not found; check the names");
+        say(refusal, WLOAD_ERR_NOT_FOUND, "not found; check the names%s",
+            hint_of(transfer, NULL, hint));
         return;
     case 407:
         say(refusal, WLOAD_ERR_AUTH, "the proxy wants a user name and a password");

@@ -641,6 +641,14 @@ def check_fetch(home, cache):
                                   "--include", "config.json", "--include", "sub dir/"],
                                  harness.environment(server.url, home / "client"))
         assert done.returncode == 0, done.stderr.decode()
+        # No token, a wrong one, and one that cannot be read: one line each says which.
+        for changes, says in (({"HF_TOKEN": None}, b"log in with"),
+                              ({"HF_TOKEN": "hf_other"}, b"the token is not valid"),
+                              ({"HF_TOKEN": None, "HF_TOKEN_PATH": str(home)}, b"no token: ")):
+            env = harness.environment(server.url, home / "other", **changes)
+            done = harness.run_wload(["fetch", "hf://org/model"], env)
+            assert done.returncode == 1 and says in done.stderr, done
+            assert done.stderr.count(b"\n") == 1 and b"may read" not in done.stderr, done
     snapshot = home / "client" / "hub" / "models--org--model" / "snapshots" / COMMIT
     for path in ("model.safetensors", "config.json", NAMED):
         assert (snapshot / path).read_bytes() == FILES[path], path

@@ -290,6 +290,7 @@ static void check_endpoint(void)
         {"http://localhost.example", "http://localhost.example", "plain http"},
         {"http://127.evil.example", "http://127.evil.example", "plain http"},
         {"http://[::1]:80", "http://[::1]:80", NULL},
+        {"http://[0:0::1]:80", "http://[0:0::1]:80", NULL},
         {"hub.example", NULL, NULL},
         {"ftp://hub.example", NULL, NULL},
         {"https://", NULL, NULL},
@@ -473,13 +474,14 @@ static void check_token_file_warnings(void)
         environment((const char *const[VARIABLES_MAX]){"HF_HOME=@hf"});
         config = read_well(&nothing);
         CHECK_STR(config.token, SECRET);
+        CHECK(config.token_note == NULL);
         CHECK_EQ(warnings, rows[i].warnings);
         CHECK(warnings == 0 || strstr(logged, tree_path("hf/token")));
         wl_config_clear(&config);
     }
     environment((const char *const[VARIABLES_MAX]){"HF_TOKEN_PATH=@home"}); /* no file */
     config = read_well(&nothing);
-    CHECK(config.token == NULL);
+    CHECK(config.token == NULL && strstr(config.token_note, tree_path("home")));
     CHECK_EQ(warnings, 1);
     wl_config_clear(&config);
 }
