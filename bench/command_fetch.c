@@ -152,9 +152,7 @@ static int fetch_spec(const struct request *request, const char *spec)
     if (wload_snapshot_open(request->context, spec, &request->snapshot, &snapshot, &err) < 0) {
         return fail(request, spec, &err);
     }
-    if (snapshot->note[0] != '\0') {
-        (void)text_fail_plainly("warning: %s", snapshot->note);
-    }
+    options_warn("", snapshot->note);
     if (snapshot->repo[0] == '\0') {
         rc = wl_err_set(&err, WLOAD_ERR_SPEC,
                         "'%s' is a path; a model is fetched by its name: hf://org/name", spec);
@@ -234,7 +232,9 @@ static int run(int argc, const char **argv)
         SNAPSHOT_OFFLINE(&words),
         {"json", '\0', POPT_ARG_NONE, &is_json, 0, "Report as one JSON object", NULL},
         {"verbose", 'v', POPT_ARG_NONE, &verbosity, 0,
-         "Say on stderr what was decided; -vv each step", NULL},
+         "Say on stderr what was decided, and warnings, which a terminal always shows; -vv each "
+         "step",
+         NULL},
         POPT_TABLEEND,
     };
     struct options options;

@@ -311,7 +311,9 @@ static int run(int argc, const char **argv)
         SNAPSHOT_OFFLINE(&words),
         {"json", '\0', POPT_ARG_NONE, &is_json, 0, "Report as one JSON object", NULL},
         {"verbose", 'v', POPT_ARG_NONE, &verbosity, 0,
-         "Say on stderr what was decided; -vv each step", NULL},
+         "Say on stderr what was decided, and warnings, which a terminal always shows; -vv each "
+         "step",
+         NULL},
         POPT_TABLEEND,
     };
     struct wload_context *context;

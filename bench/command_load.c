@@ -128,10 +128,7 @@ static int load(struct load_request *request, int verbosity)
     if (load_run(request, &result, &err) < 0) {
         fail(&err, verbosity);
     } else {
-        if (result.cache_note[0] != '\0') {
-            (void)text_fail_plainly("warning: the cache is off for this load: %s",
-                                    result.cache_note);
-        }
+        options_warn("the cache is off for this load: ", result.cache_note);
         rc = load_report(request, &result);
     }
     load_clear(&result);
@@ -181,7 +178,9 @@ static int run(int argc, const char **argv)
          "Write every chunk's read and copy as Chrome-trace JSON", "FILE"},
         {"json", '\0', POPT_ARG_NONE, &words.is_json, 0, "Report as one JSON object", NULL},
         {"verbose", 'v', POPT_ARG_NONE, &words.verbosity, 0,
-         "Say on stderr what was decided; -vv each step", NULL},
+         "Say on stderr what was decided, and warnings, which a terminal always shows; -vv each "
+         "step",
+         NULL},
         POPT_TABLEEND,
     };
     struct options options;

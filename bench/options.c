@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/options.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 
 #define TITLE_BYTES_MAX     64
 #define CONNECTIONS_MAX     256u
-#define FRACTION_DIGITS_MAX 6u        /* times the largest unit, these still fit 64 bits */
+#define FRACTION_DIGITS_MAX 6u /* times the largest unit, these still fit 64 bits */
+#define WARNINGS_MAX        64u
+#define WARNING_BYTES_MAX   1024u     /* as long as a line of the log */
 #define HELP_VALUE          (1 << 20) /* beyond every option's number */
 
 struct name {
@@ -354,12 +357,34 @@ const char *options_reader_name(uint32_t reader_kind)
     return reader_names[reader_kind].text;
 }
 
+/* Of a warning: whether it is said for the first time.  Called from any thread. */
+static bool is_new(const char *line)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static char *said[WARNINGS_MAX]; /* what comes after so many is new each time */
+    size_t i = 0;
+    bool is;
+
+    (void)pthread_mutex_lock(&mutex);
+    while (i < WARNINGS_MAX && said[i] && strcmp(said[i], line) != 0) {
+        i++;
+    }
+    is = i == WARNINGS_MAX || !said[i];
+    if (is && i < WARNINGS_MAX) {
+        said[i] = strdup(line);
+    }
+    (void)pthread_mutex_unlock(&mutex);
+    return is;
+}
+
 /* A progress line may stand on the terminal: write over it. */
 static void print_log(void *user, enum wload_log_level level, const char *component,
                       const char *line)
 {
     (void)user;
-    (void)level;
+    if (level == WLOAD_LOG_WARN && !is_new(line)) {
+        return;
+    }
     flockfile(stderr);
     (void)fprintf(stderr, "%s%s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", component);
     text_put_escaped(stderr, line);
@@ -367,14 +392,30 @@ static void print_log(void *user, enum wload_log_level level, const char *compon
     funlockfile(stderr);
 }
 
+static uint32_t log_level(int verbosity)
+{
+    if (verbosity > 0) {
+        return verbosity > 1 ? WLOAD_LOG_DEBUG : WLOAD_LOG_INFO;
+    }
+    return isatty(STDERR_FILENO) ? WLOAD_LOG_WARN : WLOAD_LOG_ERROR;
+}
+
+void options_warn(const char *what, const char *note)
+{
+    char line[WARNING_BYTES_MAX];
+
+    (void)snprintf(line, sizeof(line), "%s%s", what, note);
+    if (note[0] != '\0' && is_new(line)) {
+        (void)text_fail_plainly("warning: %s", line);
+    }
+}
+
 struct wload_context *options_context(int verbosity, uint32_t trace_event_count)
 {
     const struct wload_context_options context_options = {
         .struct_size = sizeof(context_options),
         .log = print_log,
-        .log_level = verbosity > 1   ? WLOAD_LOG_DEBUG
-                     : verbosity > 0 ? WLOAD_LOG_INFO
-                                     : WLOAD_LOG_ERROR,
+        .log_level = log_level(verbosity),
         .log_components = getenv("WLOAD_LOG"),
         .trace_event_count = trace_event_count,
     };

@@ -58,10 +58,14 @@ const char *options_device_name(uint32_t kind);
 const char *options_reader_name(uint32_t reader_kind);
 
 /*
- * The context of a command: logs nothing to stderr, with verbosity 1 up to INFO,
- * with 2 up to DEBUG; $WLOAD_LOG names components to log in full.  NULL after one
- * line on stderr.
+ * The context of a command: logs errors to stderr, warnings where that is a
+ * terminal, with verbosity 1 up to INFO, with 2 up to DEBUG; $WLOAD_LOG names
+ * components to log in full.  A warning is told once.  NULL after one line on stderr.
  */
 struct wload_context *options_context(int verbosity, uint32_t trace_event_count);
+
+/* What people must know of a result without having asked: "warning: ..." in one line on stderr,
+ * unless a context has logged just that.  Nothing if `note` is empty. */
+void options_warn(const char *what, const char *note);
 
 #endif /* WLOAD_OPTIONS_H */

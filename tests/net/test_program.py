@@ -24,6 +24,7 @@ import harness
 
 harness.need_program()
 
+import fault_cases as table  # noqa: E402
 from fault_server import FaultServer, Repo  # noqa: E402
 
 LARGE_BYTES = 24 << 20
@@ -73,11 +74,12 @@ class Run:
         return self.server.log.requests(**match)
 
 
-def on_terminal(run, *arguments):
+def on_terminal(run, *arguments, **changes):
     """What a program says whose standard output goes elsewhere: there, and on the terminal."""
     master, slave = pty.openpty()
     with subprocess.Popen([harness.WLOAD, *arguments], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=slave, env=run.environment()) as process:
+                          stdout=subprocess.PIPE, stderr=slave,
+                          env=run.environment(**changes)) as process:
         os.close(slave)
         said = b""
         with contextlib.suppress(OSError):  # the end of a terminal
@@ -87,6 +89,20 @@ def on_terminal(run, *arguments):
     os.close(master)
     assert process.returncode == 0, said
     return out.decode(), said.decode()
+
+
+def screen(said):
+    """The lines that stand on a terminal at the end."""
+    rows, column = [""], 0
+    for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", said):
+        if part == "\n":
+            rows.append("")
+        elif part == "\x1b[K":
+            rows[-1] = rows[-1][:column]
+        elif part != "\r":
+            rows[-1] = rows[-1][:column] + part + rows[-1][column + len(part):]
+        column = 0 if part in "\r\n" else column + len(part) * (part[0] != "\x1b")
+    return "\n".join(row for row in rows if row)
 
 
 def same(text, *patterns):
@@ -455,6 +471,28 @@ def the_line_on_a_terminal(stack):
         assert re.fullmatch(r" *[0-9]+%  [0-9.]+ [KMG]?i?B of 24\.00 MiB  [0-9.]+ [GM]B/s  "
                             r"(-:--|[0-9]+:[0-9]{2}) left  [0-2] of 2 files\x1b\[K", line), line
     assert 2 < len(lines) <= told["seconds"] * 10 + 1, f"{len(lines)} in {told['seconds']} s"
+
+
+@flow
+def warnings_on_a_terminal(stack):
+    """Whole lines above the progress, each once; elsewhere nothing is said."""
+    contents = {"config.json": b"{}", "model.safetensors": harness.weights(LARGE_BYTES)}
+    busy = table.once(table.reply(429, Retry_After="0"), table.CDN)
+    rules = [table.rule({"set": {"X-HF-Warning": "old; upgrade, please"}}, {"listener": "hub"})]
+    run = Run(stack, contents, rules=rules, rate=32 << 20)
+    run.wload("fetch", SPEC)
+    run.server.rules.add(busy)
+    out, said = on_terminal(run, "fetch", SPEC, "--force", HF_HUB_DOWNLOAD_TIMEOUT="no number")
+    same(out, re.escape(str(run.snapshot)))
+    assert "% " in said, "no progress was shown"
+    same(screen(said), "cache: HF_HUB_DOWNLOAD_TIMEOUT is no number of seconds .+: passed over",
+         "http: the hub warns: upgrade, please", "http: '.+': too many requests, all wait for 1 s",
+         f"{SPEC}: 2 files, .+")
+    gone = {"HF_ENDPOINT": "http://127.0.0.1:1"}
+    same(screen(on_terminal(run, "fetch", SPEC, **gone)[1]),
+         "cache: the hub could not be asked: .+", f"{SPEC}: 2 files, .+")
+    _, said = on_terminal(run, "load", SPEC, "--device", "null", HF_HUB_CACHE="/dev/null/hub")
+    same(screen(said), "http: the hub warns: .+", "cache: the cache is off for this load: .+")
 
 
 def main():
