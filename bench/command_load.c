@@ -128,6 +128,7 @@ static int load(struct load_request *request, int verbosity)
     if (load_run(request, &result, &err) < 0) {
         fail(&err, verbosity);
     } else {
+        options_warn("", wload_model_info(result.model)->note);
         options_warn("the cache is off for this load: ", result.cache_note);
         rc = load_report(request, &result);
     }

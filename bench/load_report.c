@@ -79,6 +79,7 @@ static int report_json(const struct load_request *request, const struct load_res
     } else {
         (void)cJSON_AddNullToObject(json, "variant");
     }
+    text_add_string(json, "model_note", wload_model_info(result->model)->note);
     add_number(json, "tensors", stats->tensor_count);
     add_number(json, "bytes", stats->tensor_bytes);
     (void)cJSON_AddNumberToObject(json, "seconds", result->times[0].seconds);

@@ -35,6 +35,9 @@ static int resolve_by(const struct wl_source_ops *source, const struct wl_log *l
     struct wl_manifest manifest = {0};
     int rc = source->resolve(log, spec, options, &manifest, err);
 
+    if (manifest.note) {
+        WL_LOG(log, WLOAD_LOG_WARN, "spec", "%s", manifest.note);
+    }
     if (rc < 0) {
         wl_manifest_clear(&manifest);
         return rc;
@@ -120,6 +123,7 @@ void wl_manifest_clear(struct wl_manifest *manifest)
     }
     wl_snapshot_free(manifest->snapshot);
     wl_sys->free(manifest->unkept_why);
+    wl_sys->free(manifest->note);
     wl_sys->free(manifest->entries);
     *manifest = (struct wl_manifest){0};
 }

@@ -46,6 +46,7 @@ struct wl_manifest {
     struct wl_snapshot *snapshot; /* that has yet to bring some of the files; or NULL */
     bool is_unkept;               /* what it brings is not to be kept, or cannot be: */
     char *unkept_why;             /* why it cannot; NULL: it could */
+    char *note;                   /* what has no weights to load, and why; NULL: nothing */
 };
 
 struct wl_listing;
@@ -57,6 +58,7 @@ struct wl_source_options {
     /* Where the spec's directory has gaps still: the names that it will have, each behind `folder`,
      * which is "" or ends with '/'.  NULL: the directory's own. */
     const struct wl_listing *listing;
+    const struct wl_listing *known; /* alike, where it has none: what else the repository has */
     const char *folder;
     const char *pipeline; /* what the list of a pipeline's components says; NULL: it is in a file */
     size_t pipeline_bytes;

@@ -109,10 +109,10 @@ static bool is_here(const struct wl_snapshot *snapshot)
     return snapshot->shown.origin[0] != '\0' && snapshot->shown.missing_count == 0;
 }
 
-/* The manifest of a snapshot that has gaps, by the names that it will have. */
-static int resolve_gaps(const struct wl_log *log, struct wl_snapshot *snapshot,
-                        const struct wl_spec *local, const struct wl_source_options *options,
-                        struct wl_manifest *out, struct wload_error *err)
+/* The manifest of a snapshot; of one that has gaps, by the names that it will have. */
+static int resolve_files(const struct wl_log *log, struct wl_snapshot *snapshot,
+                         const struct wl_spec *local, const struct wl_source_options *options,
+                         struct wl_manifest *out, struct wload_error *err)
 {
     const char *subfolder = snapshot->spec.subfolder;
     char *folder = wl_str_new("%s%s", subfolder ? subfolder : "", subfolder ? "/" : "");
@@ -124,7 +124,8 @@ static int resolve_gaps(const struct wl_log *log, struct wl_snapshot *snapshot,
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the files of '%s'",
                           snapshot->spec.path);
     }
-    given.listing = &snapshot->listing;
+    given.listing = out->snapshot ? &snapshot->listing : NULL;
+    given.known = snapshot->listing.is_complete ? &snapshot->listing : NULL;
     given.folder = folder;
     if (out->is_unkept) {
         rc = read_pipeline(snapshot, folder, &pipeline, &given.pipeline_bytes, err);
@@ -191,7 +192,7 @@ static int hub_resolve(const struct wl_log *log, const struct wl_spec *spec,
     local.path = snapshot->path;
     if (is_here(snapshot)) {
         note_revision(snapshot, is_unkept);
-        rc = wl_source_local.resolve(log, &local, options, out, err);
+        rc = resolve_files(log, snapshot, &local, options, out, err);
         wl_snapshot_free(snapshot);
         return rc;
     }
@@ -199,7 +200,7 @@ static int hub_resolve(const struct wl_log *log, const struct wl_spec *spec,
     out->is_unkept = is_unkept;
     rc = bring_small(snapshot, options, out, err);
     note_revision(snapshot, rc < 0 || out->is_unkept);
-    return rc < 0 ? rc : resolve_gaps(log, snapshot, &local, options, out, err);
+    return rc < 0 ? rc : resolve_files(log, snapshot, &local, options, out, err);
 }
 
 static const char *const hub_schemes[] = {"hf", NULL};

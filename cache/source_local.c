@@ -159,6 +159,33 @@ static int take_given(const struct wl_listing *given, const char *within, const 
     return is_there;
 }
 
+static int list_given(const struct place *place, const struct wl_listing *given,
+                      const char *component, const char *folder, struct listing *out,
+                      struct wload_error *err)
+{
+    char *within = wl_str_new("%s%s%s", place->options->folder, component ? component : "",
+                              component ? "/" : "");
+    int rc = within ? take_given(given, within, folder, out, err)
+                    : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the files of '%s'", folder);
+
+    wl_sys->free(within);
+    return rc;
+}
+
+/* Weights that cannot be loaded are not downloaded either: the repository has them all the same. */
+static int find_pickled(const struct place *place, const char *component, const char *folder,
+                        struct listing *out, struct wload_error *err)
+{
+    struct listing known = {0};
+    int rc = list_given(place, place->options->known, component, folder, &known, err);
+
+    if (rc >= 0 && known.count == 0 && known.pickled[0] != '\0') {
+        memcpy(out->pickled, known.pickled, sizeof(out->pickled));
+    }
+    clear_listing(&known);
+    return rc < 0 ? rc : 1;
+}
+
 /*
  * The names in a folder: the spec's own with `component` NULL.  Returns 1, 0 if
  * there is no such folder, or an error; *sys_errno says why it is 0.
@@ -171,18 +198,16 @@ static int list(const struct place *place, const char *component, const char *fo
     *out = (struct listing){0};
     *sys_errno = ENOENT;
     if (place->options->listing) {
-        char *within = wl_str_new("%s%s%s", place->options->folder, component ? component : "",
-                                  component ? "/" : "");
-
-        rc = within ? take_given(place->options->listing, within, folder, out, err)
-                    : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the files of '%s'", folder);
-        wl_sys->free(within);
+        rc = list_given(place, place->options->listing, component, folder, out, err);
     } else {
         int fd = open_folder(folder);
 
         *sys_errno = fd < 0 ? -fd : 0;
         rc = fd < 0 ? 0 : read_directory(fd, folder, out, err);
         rc = rc < 0 ? rc : fd >= 0;
+        if (rc > 0 && out->count == 0 && place->options->known) {
+            rc = find_pickled(place, component, folder, out, err);
+        }
     }
     if (rc <= 0) {
         clear_listing(out);
@@ -271,15 +296,32 @@ struct pipeline {
     uint32_t of_variant_count; /* components that have the variant asked for */
 };
 
+/* A component that has weights, which cannot be loaded: whoever shows the load shows that, too. */
+static int pass_over(const char *folder, const char *pickled, struct wl_manifest *out,
+                     struct wload_error *err)
+{
+    char *before = out->note;
+
+    out->note = wl_str_new("%s%scomponent '%s' has no weights in safetensors, only %s: passed over",
+                           before ? before : "", before ? "; " : "", folder, pickled);
+    wl_sys->free(before);
+    if (!out->note) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a note");
+    }
+    return WLOAD_OK;
+}
+
 static int add_listed(struct pipeline *pipeline, const struct listing *listing, const char *folder,
                       const char *prefix, struct wl_manifest *out, struct wload_error *err)
 {
     int rc = 0;
 
+    if (listing->count == 0 && listing->pickled[0] != '\0') {
+        return pass_over(folder, listing->pickled, out, err);
+    }
     if (listing->count == 0) {
-        WL_LOG(pipeline->place->log, listing->pickled[0] ? WLOAD_LOG_WARN : WLOAD_LOG_INFO, "spec",
-               "component '%s' has no weights in safetensors%s%s: passed over", folder,
-               listing->pickled[0] ? ", only " : "", listing->pickled);
+        WL_LOG(pipeline->place->log, WLOAD_LOG_INFO, "spec",
+               "component '%s' has no weights in safetensors: passed over", folder);
         return WLOAD_OK;
     }
     if (pipeline->place->spec->variant) {

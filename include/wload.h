@@ -386,6 +386,8 @@ struct wload_model_info {
     uint64_t tensor_bytes; /* of all tensors */
     uint32_t tensor_count;
     uint32_t file_count;
+    const char *note; /* which components of a pipeline have weights in no format that is loaded,
+                       * and so no tensors here; empty: none */
 };
 
 struct wload_model_options {

@@ -245,6 +245,9 @@ static int build(struct opening *opening, struct wload_model *model, struct wloa
     model->is_unkept = opening->manifest.is_unkept;
     model->unkept_why = opening->manifest.unkept_why;
     opening->manifest.unkept_why = NULL;
+    model->note = opening->manifest.note;
+    model->info.note = model->note ? model->note : "";
+    opening->manifest.note = NULL;
     opening->manifest.snapshot = NULL;
     rc = wl_index_build(opening->tables, count, paths, &model->index, err);
     wl_sys->free(paths);
@@ -324,6 +327,7 @@ void wload_model_free(struct wload_model *model)
     wl_sys->free(model->listed);
     wl_snapshot_free(model->snapshot);
     wl_sys->free(model->unkept_why);
+    wl_sys->free(model->note);
     wload_context_free(model->context);
     wl_sys->free(model);
 }

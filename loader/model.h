@@ -33,6 +33,7 @@ struct wload_model {
     enum wload_io_policy write_policy; /* of what is kept */
     bool is_unkept;                    /* nothing is kept of what comes: */
     char *unkept_why;                  /* why, where that was not asked for; else NULL */
+    char *note;                        /* what info.note says; NULL: "" */
 };
 
 struct wload_model *wl_model_share(struct wload_model *model);

@@ -495,6 +495,25 @@ def warnings_on_a_terminal(stack):
     same(screen(said), "http: the hub warns: .+", "cache: the cache is off for this load: .+")
 
 
+@flow
+def a_component_that_cannot_be_loaded(stack):
+    """It is told without being asked for, and again where its weights were never downloaded."""
+    listed = {"_class_name": "Pipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+              "vae": ["diffusers", "AutoencoderKL"], "scheduler": ["diffusers", "DDIMScheduler"]}
+    run = Run(stack, {"model_index.json": json.dumps(listed).encode(),
+                      "unet/diffusion_pytorch_model.safetensors": harness.weights(1 << 20),
+                      "vae/config.json": b"{}", "vae/diffusion_pytorch_model.bin": b"pickled",
+                      "scheduler/scheduler_config.json": b"{}"})
+    note = (r"component '.+/vae' has no weights in safetensors, only diffusion_pytorch_model\.bin: "
+            "passed over")
+    for options in ["--no-cache"], [], ["--offline"], ["--repeat", "3"]:
+        told = run.json("load", SPEC, "--device", "null", *options, err=f"warning: {note}")
+        assert re.fullmatch(note, told["model_note"]) and told["tensors"] == 2, told
+    same(screen(on_terminal(run, "load", SPEC, "--device", "null")[1]), f"spec: {note}")
+    said = harness.run_wload(["load", SPEC, "--device", "null", "-v"], run.environment()).stderr
+    assert len(re.findall(note, said.decode())) == 1, said
+
+
 def main():
     failed = 0
     for name, function in FLOWS:
