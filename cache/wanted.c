@@ -440,6 +440,12 @@ static bool matches_any(const char *name, const char *const *patterns, size_t co
     return false;
 }
 
+static bool has_patterns(const struct wl_wanted *wanted)
+{
+    return wanted->include_count > 0 || wanted->exclude_count > 0;
+}
+
+/* Without patterns: every file. */
 static void mark_matches(struct marking *marking)
 {
     const struct wl_wanted *wanted = marking->wanted;
@@ -474,18 +480,14 @@ static int mark(struct marking *marking, struct wload_error *err)
                                       wanted->repo, subfolder)
                          : wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' has no files", wanted->repo);
     }
-    if (wanted->include_count > 0 || wanted->exclude_count > 0) {
-        mark_matches(marking);
-        return WLOAD_OK;
-    }
-    if (file >= 0) {
+    if (file >= 0 && !has_patterns(wanted)) {
         return mark_file(marking, (uint32_t)file, err);
     }
-    if (wanted->scope != WLOAD_SCOPE_ALL) {
+    if (wanted->scope != WLOAD_SCOPE_ALL && !has_patterns(wanted)) {
         return mark_load(marking, err);
     }
-    memset(marking->is_wanted + marking->base.begin, true, marking->base.end - marking->base.begin);
-    return wanted->variant
+    mark_matches(marking);
+    return wanted->variant && file < 0 /* one that is named is wanted whatever it is of */
                ? wl_wanted_drop_variants(listing, marking->base.begin, marking->base.end,
                                          wanted->repo, wanted->variant, marking->is_wanted, err)
                : WLOAD_OK;
@@ -506,7 +508,10 @@ int wl_wanted_mark(const struct wl_wanted *wanted, const struct wl_listing *list
     for (uint32_t i = 0; i < listing->count; i++) {
         count += is_wanted[i];
     }
-    return count > 0 ? count
-                     : wl_err_set(err, WLOAD_ERR_NOT_FOUND,
-                                  "'%s' has no file that the patterns keep", wanted->repo);
+    return count > 0
+               ? count
+               : wl_err_set(err, WLOAD_ERR_NOT_FOUND,
+                            "'%s' has no file%s%s%s that the patterns keep", wanted->repo,
+                            wanted->variant ? " of variant '" : "",
+                            wanted->variant ? wanted->variant : "", wanted->variant ? "'" : "");
 }

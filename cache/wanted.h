@@ -24,10 +24,11 @@ struct wl_wanted {
 
 /*
  * Set is_wanted[i] for each file of the listing.  With patterns the scope does
- * not matter: what they keep is wanted.  WLOAD_ERR_NOT_FOUND: nothing is, or not
- * of that variant; WLOAD_ERR_UNSUPPORTED: there are weights, and none in
- * safetensors; others are those of wl_select().  After an error is_wanted[] means
- * nothing.  Returns the number of files wanted.
+ * not matter: what they keep is wanted, but for weights of other variants than the
+ * one asked for.  WLOAD_ERR_NOT_FOUND: nothing is, or not of that variant;
+ * WLOAD_ERR_UNSUPPORTED: there are weights, and none in safetensors; others are
+ * those of wl_select().  After an error is_wanted[] means nothing.  Returns the
+ * number of files wanted.
  */
 int wl_wanted_mark(const struct wl_wanted *wanted, const struct wl_listing *listing,
                    bool *is_wanted, struct wload_error *err);

@@ -205,9 +205,10 @@ struct wload_snapshot_options {
     const char *revision;       /* branch, tag or commit; NULL: the spec's, or "main" */
     const char *subfolder;      /* only what is below it; NULL: the spec's, or all */
     const char *variant;        /* for example "fp16"; NULL: the plain files */
-    const char *const *include; /* patterns, '*' matches '/' too: only these; overrides scope */
+    const char *const *include; /* patterns, '*' matches '/' too: only these; instead of scope */
     size_t include_count;
-    const char *const *exclude; /* patterns: not these; overrides scope */
+    const char *const *exclude; /* patterns: not these; instead of scope.  Of what patterns keep,
+                                 * a variant leaves out the weights of others */
     size_t exclude_count;
     const char *cache_dir; /* a Hugging Face cache; NULL: the environment's */
     const char *local_dir; /* instead, without cache_dir: a plain directory to fill; NULL: none */

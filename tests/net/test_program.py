@@ -183,7 +183,12 @@ def several_models_of_which_one_is_not(stack):
 def options_that_choose(stack):
     run = Run(stack)
     told = run.json("fetch", SPEC, "--dry-run", "--variant", "fp16", "--exclude", "onnx/")
-    assert {item["name"] for item in told["snapshots"][0]["missing"]} >= {"model.fp16.safetensors"}
+    assert [item["name"] for item in told["snapshots"][0]["missing"]] == [
+        "config.json", "model.fp16.safetensors", "tokenizer.json"]
+    for command in "fetch", "resolve":
+        told = run.json(command, SPEC, "--dry-run", "--variant", "fp16", "--include", "*.safeten*")
+        told = told["snapshots"][0] if command == "fetch" else told
+        assert [item["name"] for item in told["missing"]] == ["model.fp16.safetensors"], told
     told = run.json("fetch", SPEC, "--dry-run", "--subfolder", "onnx")
     assert [item["name"] for item in told["snapshots"][0]["missing"]] == ["onnx/model.onnx"]
     told = run.json("fetch", f"hf://{SPEC}/onnx")

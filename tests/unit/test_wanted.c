@@ -354,7 +354,6 @@ static void check_patterns(void)
             struct wl_wanted wanted = {.scope = scope,
                                        .repo = "org/name",
                                        .subfolder = rows[i].subfolder,
-                                       .variant = "fp16", /* overridden, too */
                                        .include = rows[i].include,
                                        .exclude = rows[i].exclude};
             struct wload_error err = {0};
@@ -373,6 +372,57 @@ static void check_patterns(void)
             }
             CHECK(rc > 0);
             CHECK_STR(list, rows[i].wanted);
+        }
+    }
+}
+
+/* Of the files that match, the weights of other variants are left out. */
+static void check_patterns_of_variant(void)
+{
+    static const char names[] =
+        "README.md model.safetensors model.bf16.safetensors model.fp16.safetensors "
+        "unet/model.fp16.safetensors unet/model.safetensors vae/config.json vae/model.safetensors";
+    static const struct {
+        const char *include[2];
+        const char *exclude[2];
+        const char *subfolder;
+        const char *wanted; /* NULL: nothing, and `message` is a part of why */
+        const char *message;
+    } rows[] = {
+        {{"*.safetensors"},
+         {0},
+         "",
+         "model.fp16.safetensors unet/model.fp16.safetensors vae/model.safetensors",
+         ""},
+        {{0}, {"README.md", "vae/*"}, "", "model.fp16.safetensors unet/model.fp16.safetensors", ""},
+        {{"*"}, {"*.md"}, "unet", "unet/model.fp16.safetensors", ""},
+        {{"*.md", "*.json"}, {0}, "", "README.md vae/config.json", ""},
+        {{"vae/*"}, {0}, "", "vae/config.json vae/model.safetensors", ""},
+        {{"model.safetensors"}, {0}, "", NULL, "no file of variant 'fp16' that the patterns keep"},
+        {{"*"}, {0}, "vae", NULL, "'org/name' has no weights of variant 'fp16'"},
+        {{"*"}, {0}, "vae/model.safetensors", "vae/model.safetensors", ""},
+    };
+
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        for (enum wload_scope scope = ALL; scope <= WEIGHTS; scope++) {
+            struct wl_wanted wanted = {.scope = scope,
+                                       .repo = "org/name",
+                                       .subfolder = rows[i].subfolder,
+                                       .variant = "fp16",
+                                       .include = rows[i].include,
+                                       .exclude = rows[i].exclude};
+            struct wload_error err = {0};
+            char list[LIST_BYTES];
+            int rc;
+
+            for (size_t k = 0; k < 2; k++) {
+                wanted.include_count += rows[i].include[k] != NULL;
+                wanted.exclude_count += rows[i].exclude[k] != NULL;
+            }
+            rc = mark(&wanted, names, list, &err);
+            CHECK(rows[i].wanted ? rc > 0 : rc == WLOAD_ERR_NOT_FOUND);
+            CHECK_STR(list, rows[i].wanted ? rows[i].wanted : "");
+            CHECK(strstr(err.message, rows[i].message) != NULL);
         }
     }
 }
@@ -498,6 +548,7 @@ int main(void)
     check_all_of_variant();
     check_pipeline();
     check_patterns();
+    check_patterns_of_variant();
     check_names();
     check_many();
     check_failures();
