@@ -85,10 +85,10 @@ bool wl_store_hash(const struct wl_store *store, const char *name, char hash[WL_
     return store->ops->hash(store, name, hash);
 }
 
-int wl_store_quarantine(struct wl_store *store, const char *name, char **moved_to,
+int wl_store_quarantine(struct wl_store *store, const struct wl_listing_file *file, char **moved_to,
                         struct wload_error *err)
 {
-    return store->ops->quarantine(store, name, moved_to, err);
+    return store->ops->quarantine(store, file, moved_to, err);
 }
 
 /* ---- For the layouts ------------------------------------------------------------ */

@@ -69,7 +69,7 @@ struct wl_store_ops {
 
     /* wl_store_hash() and wl_store_quarantine(). */
     bool (*hash)(const struct wl_store *store, const char *name, char hash[WL_HUB_HASH_BYTES]);
-    int (*quarantine)(struct wl_store *store, const char *name, char **moved_to,
+    int (*quarantine)(struct wl_store *store, const struct wl_listing_file *file, char **moved_to,
                       struct wload_error *err);
 };
 
@@ -111,7 +111,7 @@ int wl_store_hub_ref(const char *cache, enum wl_hub_kind kind, const char *repo,
 /*
  * The hash that a file of the snapshot must have: the name of what its link
  * points to, one link only; of a plain directory, what its record says.  False:
- * nothing says.
+ * nothing there says; the listing may.
  */
 bool wl_store_hash(const struct wl_store *store, const char *name, char hash[WL_HUB_HASH_BYTES]);
 
@@ -120,7 +120,7 @@ bool wl_store_hash(const struct wl_store *store, const char *name, char hash[WL_
  * hub: the blob, and every link to it in this repository.  *moved_to: a new
  * string, free with wl_sys->free().
  */
-int wl_store_quarantine(struct wl_store *store, const char *name, char **moved_to,
+int wl_store_quarantine(struct wl_store *store, const struct wl_listing_file *file, char **moved_to,
                         struct wload_error *err);
 
 /* A file of the cache that says for a commit that `name` is not in it, as other tools look for.  A

@@ -51,25 +51,8 @@ bool wl_store_link_hash(const char *path, char hash[WL_HUB_HASH_BYTES])
 bool wl_store_hub_hash(const struct wl_store *store, const char *name, char hash[WL_HUB_HASH_BYTES])
 {
     char *path = wl_store_file_path(store, name);
-    char target[PATH_MAX];
-    struct wl_listing listing = {0};
-    bool is_known = false;
+    bool is_known = path && wl_store_link_hash(path, hash);
 
-    if (!path) {
-        return false;
-    }
-    if (wl_store_link_hash(path, hash)) {
-        is_known = true;
-    } else if (wl_store_read_link(path, target) == -EINVAL &&
-               wl_store_listing(store, &listing, NULL) == WLOAD_OK) {
-        int64_t number = wl_listing_find(&listing, name);
-
-        is_known = number >= 0 && listing.files[number].hash[0] != '\0';
-        if (is_known) {
-            memcpy(hash, listing.files[number].hash, WL_HUB_HASH_BYTES);
-        }
-        wl_listing_clear(&listing);
-    }
     wl_sys->free(path);
     return is_known;
 }
@@ -220,22 +203,23 @@ out_free:
     return rc;
 }
 
-int wl_store_hub_quarantine(struct wl_store *store, const char *name, char **moved_to,
-                            struct wload_error *err)
+int wl_store_hub_quarantine(struct wl_store *store, const struct wl_listing_file *file,
+                            char **moved_to, struct wload_error *err)
 {
-    struct wl_listing_file file = {.name = (char *)(uintptr_t)name};
+    struct wl_listing_file known = *file;
     struct wl_lock lock = {.fd = -1};
-    char *path = wl_store_file_path(store, name);
+    char *path = wl_store_file_path(store, file->name);
     int rc = WLOAD_OK;
 
     if (!path) {
         return wl_store_no_memory(store, err);
     }
-    if (wl_store_hub_hash(store, name, file.hash)) {
-        rc = wl_store_hub.lock(store, &file, &lock, err);
+    (void)wl_store_link_hash(path, known.hash);
+    if (known.hash[0] != '\0') {
+        rc = wl_store_hub.lock(store, &known, &lock, err);
     }
     if (rc == WLOAD_OK) {
-        rc = set_aside(store, path, file.hash, moved_to, err);
+        rc = set_aside(store, path, known.hash, moved_to, err);
         wl_lock_release(&lock);
     }
     wl_sys->free(path);

@@ -84,7 +84,7 @@ int wl_store_read_link(const char *path, char target[PATH_MAX]);
 int wl_store_hub_finish(struct wl_store *store, const char *revision, struct wload_error *err);
 bool wl_store_hub_hash(const struct wl_store *store, const char *name,
                        char hash[WL_HUB_HASH_BYTES]);
-int wl_store_hub_quarantine(struct wl_store *store, const char *name, char **moved_to,
-                            struct wload_error *err);
+int wl_store_hub_quarantine(struct wl_store *store, const struct wl_listing_file *file,
+                            char **moved_to, struct wload_error *err);
 
 #endif /* WL_STORE_LAYOUT_H */

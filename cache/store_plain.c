@@ -469,16 +469,16 @@ static int set_aside(const struct wl_store *store, const struct wl_listing_file 
     return rc;
 }
 
-static int plain_quarantine(struct wl_store *store, const char *name, char **moved_to,
-                            struct wload_error *err)
+static int plain_quarantine(struct wl_store *store, const struct wl_listing_file *file,
+                            char **moved_to, struct wload_error *err)
 {
-    struct wl_listing_file file = {.name = (char *)(uintptr_t)name};
+    struct wl_listing_file known = *file;
     struct wl_lock lock;
-    int rc = plain_lock(store, &file, &lock, err);
+    int rc = plain_lock(store, &known, &lock, err);
 
     if (rc == WLOAD_OK) {
-        (void)plain_hash(store, name, file.hash);
-        rc = set_aside(store, &file, moved_to, err);
+        (void)plain_hash(store, known.name, known.hash);
+        rc = set_aside(store, &known, moved_to, err);
         wl_lock_release(&lock);
     }
     return rc;

@@ -210,12 +210,13 @@ static int collect(struct verify *verify, struct wload_error *err)
 /* The other name of a content that is moved aside already is no failure. */
 static void move_aside(struct verify *verify, uint32_t number)
 {
+    struct wl_snapshot *snapshot = verify->snapshot;
     struct check *check = &verify->checks[number];
-    const char *name = verify->snapshot->files[number].name;
+    const struct wl_listing_file *file = &snapshot->listing.files[snapshot->wanted[number]];
     struct wload_error err;
     char *moved_to = NULL;
     char *detail;
-    int rc = wl_store_quarantine(&verify->snapshot->store, name, &moved_to, &err);
+    int rc = wl_store_quarantine(&snapshot->store, file, &moved_to, &err);
 
     if (rc < 0) {
         detail = rc == WLOAD_ERR_NOT_FOUND && verify->moved_count > 0

@@ -115,8 +115,7 @@ static int run(const struct wl_store_ops *ops, const char *root, bool quarantine
     if (rc < 0) {
         return rc;
     }
-    rc = quarantines ? wl_store_quarantine(&store, files[1].name, &moved, err)
-                     : use_store(&store, err);
+    rc = quarantines ? wl_store_quarantine(&store, &files[1], &moved, err) : use_store(&store, err);
     wl_sys->free(moved);
     wl_store_clear(&store);
     return rc;

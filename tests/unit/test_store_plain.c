@@ -230,7 +230,7 @@ static void check_private_names(void)
         CHECK_EQ(store.ops->lock(&store, &file, &lock, &err), WLOAD_ERR_FORMAT);
         CHECK_EQ(store.ops->place(&store, &file, &place, &err), WLOAD_ERR_FORMAT);
         CHECK_EQ(store.ops->publish(&store, &file, &partial, &err), WLOAD_ERR_FORMAT);
-        CHECK_EQ(wl_store_quarantine(&store, names[i], &moved, &err), WLOAD_ERR_FORMAT);
+        CHECK_EQ(wl_store_quarantine(&store, &file, &moved, &err), WLOAD_ERR_FORMAT);
         CHECK(!wl_store_hash(&store, names[i], hash));
         CHECK(strstr(err.message, names[i]) != NULL);
     }
@@ -254,7 +254,7 @@ static void check_planted(void)
         CHECK_EQ(symlink(tree_path("other"), tree_path(folders[i])), 0);
         CHECK_EQ(stored_fetch(&store, &file, "another", &err), WLOAD_ERR_IO);
         CHECK(strstr(err.message, folders[i]) && strstr(err.message, "symbolic link"));
-        CHECK_EQ(wl_store_quarantine(&store, NAME, &moved, &err), WLOAD_ERR_IO);
+        CHECK_EQ(wl_store_quarantine(&store, &file, &moved, &err), WLOAD_ERR_IO);
         CHECK_EQ(i < 3 ? WLOAD_ERR_IO : store.ops->begin(&store, &(struct wl_listing){0}, &err),
                  WLOAD_ERR_IO);
         CHECK_EQ(stored_count(tree_path("other"), ""), 1);
@@ -277,7 +277,7 @@ static void check_quarantine(void)
     CHECK_EQ(unlink(tree_path(PATH)), 0);
     CHECK_OK(stored_fetch(&store, &file, "weights", &err), &err);
     tree_write_text(PATH, "WEIGHTS");
-    CHECK_OK(wl_store_quarantine(&store, NAME, &moved, &err), &err);
+    CHECK_OK(wl_store_quarantine(&store, &file, &moved, &err), &err);
     (void)snprintf(expected, sizeof(expected), "%s/%s.", tree_path(KEPT "/quarantine"), file.hash);
     CHECK(strstr(moved, expected) == moved);
     CHECK(strstr(moved, ".quarantined") != NULL);
@@ -285,7 +285,7 @@ static void check_quarantine(void)
     wl_sys->free(moved);
     CHECK(access(tree_path(PATH), F_OK) != 0);
     CHECK(access(tree_path(RECORD), F_OK) != 0);
-    CHECK_EQ(wl_store_quarantine(&store, NAME, &moved, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(wl_store_quarantine(&store, &file, &moved, &err), WLOAD_ERR_NOT_FOUND);
     CHECK_OK(stored_fetch(&store, &file, "weights", &err), &err);
     CHECK_EQ(find(&store, &file), 1);
     wl_store_clear(&store);

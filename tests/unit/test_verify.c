@@ -6,8 +6,10 @@
  * damaged, removed, and given no hash.  In the end each call of the system fails in turn.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/base.h"
+#include "base/sys.h"
 #include "faults.h"
 #include "tree.h"
 
@@ -15,6 +17,8 @@
 #define REPO        "cache/models--org--name/"
 #define FILES       REPO "snapshots/" COMMIT "/"
 #define LARGE_BYTES ((3u << 20) + 5)
+
+#define LISTED_COUNT 10u
 
 /* By sha256sum and git hash-object. */
 #define LARGE_HASH "aff2c7498aae939dfb2fb1dc6c0c83fa3708b069428e51338801af7f5dc2bf0f"
@@ -106,11 +110,11 @@ static void make_cache(void)
     link_to(FILES "empty", "../../blobs/" EMPTY_HASH);
 }
 
-static struct wload_snapshot *open_cache(void)
+static struct wload_snapshot *open_cache(const char *name)
 {
     const struct wload_snapshot_options options = {
         .struct_size = sizeof(options),
-        .cache_dir = tree_path("cache"),
+        .cache_dir = tree_path(name),
         .network = WLOAD_NETWORK_OFF,
     };
     struct wload_snapshot *snapshot;
@@ -139,7 +143,7 @@ static int verify(struct wload_snapshot *snapshot, bool quarantines, struct wloa
 
 static void check_good(void)
 {
-    struct wload_snapshot *snapshot = open_cache();
+    struct wload_snapshot *snapshot = open_cache("cache");
     struct wload_error err;
 
     CHECK_OK(verify(snapshot, true, &err), &err);
@@ -155,7 +159,7 @@ static void check_good(void)
 
 static void check_stop(void)
 {
-    struct wload_snapshot *snapshot = open_cache();
+    struct wload_snapshot *snapshot = open_cache("cache");
     struct wload_error err;
 
     told.stop_at = 2;
@@ -168,7 +172,7 @@ static void check_stop(void)
 
 static void check_damage(void)
 {
-    struct wload_snapshot *snapshot = open_cache();
+    struct wload_snapshot *snapshot = open_cache("cache");
     struct wload_error err;
 
     write_large(REPO "blobs/" LARGE_HASH, 'b');
@@ -195,7 +199,7 @@ static void check_damage(void)
 /* The large one is still damaged. */
 static void check_quarantine(void)
 {
-    struct wload_snapshot *snapshot = open_cache();
+    struct wload_snapshot *snapshot = open_cache("cache");
     struct wload_error err;
     char moved_to[TREE_PATH_BYTES];
     const char *detail;
@@ -232,7 +236,7 @@ static void check_unknown(void)
     make_cache();
     CHECK_EQ(unlink(tree_path(FILES "config.json")), 0);
     tree_write_text(FILES "config.json", SMALL_TEXT);
-    snapshot = open_cache();
+    snapshot = open_cache("cache");
     CHECK_OK(verify(snapshot, true, &err), &err);
     CHECK_EQ(told.count, 4);
     CHECK_EQ(status_of("config.json"), WLOAD_ERR_UNSUPPORTED);
@@ -249,7 +253,7 @@ static void check_gone(void)
     struct wload_error err;
 
     CHECK_EQ(unlink(tree_path(REPO "blobs/" LARGE_HASH)), 0);
-    snapshot = open_cache();
+    snapshot = open_cache("cache");
     CHECK_EQ(snapshot->missing_count, 2);
     CHECK_OK(verify(snapshot, true, &err), &err);
     CHECK_EQ(told.count, 4);
@@ -258,6 +262,56 @@ static void check_gone(void)
     CHECK_EQ(status_of("config.json"), WLOAD_OK);
     wload_snapshot_free(snapshot);
     make_cache();
+}
+
+static atomic_uint tree_opens;
+
+static int counting_openat(int dir, const char *path, int flags, unsigned mode)
+{
+    if (strstr(path, "/trees/")) {
+        atomic_fetch_add(&tree_opens, 1);
+    }
+    return wl_sys_real.openat(dir, path, flags, mode);
+}
+
+/* Of files instead of links the listing tells the hashes: it is read once, however many files there
+ * are and whatever is wrong with them. */
+static void check_listed(void)
+{
+    const struct wl_sys *before = wl_sys;
+    struct wl_sys table = *wl_sys;
+    struct wload_snapshot *snapshot;
+    char tree[2048] = "{\"format_version\": 1, \"files\": {";
+    char name[128];
+    struct wload_error err;
+
+    for (unsigned i = 0; i < LISTED_COUNT; i++) {
+        size_t used = strlen(tree);
+
+        (void)snprintf(tree + used, sizeof(tree) - used,
+                       "%s\"%u.json\": {\"size\": %zu, \"blob_id\": \"" SMALL_HASH "\"}",
+                       i > 0 ? ", " : "", i, strlen(SMALL_TEXT));
+        (void)snprintf(name, sizeof(name), "listed/models--org--name/snapshots/" COMMIT "/%u.json",
+                       i);
+        tree_write_text(name, i % 2 ? "{\"a\": 2}\n" : SMALL_TEXT);
+    }
+    (void)snprintf(tree + strlen(tree), sizeof(tree) - strlen(tree), "}}");
+    tree_write_text("listed/models--org--name/trees/" COMMIT ".json", tree);
+    tree_write_text("listed/models--org--name/refs/main", COMMIT);
+
+    table.openat = counting_openat;
+    wl_sys = &table;
+    snapshot = open_cache("listed");
+    CHECK_EQ(snapshot->file_count, LISTED_COUNT);
+    CHECK_EQ(verify(snapshot, true, &err), WLOAD_ERR_CHECKSUM);
+    wl_sys = before;
+    CHECK_EQ(told.count, LISTED_COUNT);
+    CHECK_EQ(status_of("0.json"), WLOAD_OK);
+    CHECK(strstr(detail_of("1.json"), "expected " SMALL_HASH " (git-sha1), got ") != NULL);
+    CHECK(strstr(detail_of("1.json"), "; moved to '") != NULL);
+    CHECK_EQ(snapshot->missing_count, LISTED_COUNT / 2);
+    CHECK_EQ(atomic_load(&tree_opens), 1);
+    wload_snapshot_free(snapshot);
 }
 
 /* A path has no hashes; where they are told is said of one that was filled. */
@@ -302,7 +356,7 @@ static void check_faults(void)
 
     write_large(REPO "blobs/" LARGE_HASH, 'b');
     do {
-        struct wload_snapshot *snapshot = open_cache();
+        struct wload_snapshot *snapshot = open_cache("cache");
         struct wload_error err = {0};
         int rc;
 
@@ -338,6 +392,7 @@ int main(void)
     check_quarantine();
     check_unknown();
     check_gone();
+    check_listed();
     check_path();
     check_nowhere();
     check_faults();
