@@ -201,6 +201,9 @@ static int read_words(const char *workers, const char *io, const struct snapshot
     if (words->local_dir && options->operand_count > 1) {
         return options_refuse("fetch", "--local-dir", words->local_dir, "takes one model only");
     }
+    if (words->is_offline && request->fetch.is_forced) {
+        return options_refuse("fetch", "--force", NULL, "not together with --offline");
+    }
     return snapshot_read_words("fetch", words, WLOAD_NETWORK_FIRST, &request->snapshot);
 }
 
@@ -241,12 +244,12 @@ static int run(int argc, const char **argv)
     int rc = options_parse(&options, argc, argv, table, "[OPTION...] SPEC...", 1, SIZE_MAX);
 
     if (rc == COMMAND_DONE) {
+        request.fetch.is_forced = is_forced != 0;
         rc = read_words(workers, io, &words, &options, &request);
     }
     if (rc == COMMAND_DONE) {
         request.is_dry = is_dry != 0;
         request.is_verbose = verbosity > 0;
-        request.fetch.is_forced = is_forced != 0;
         request.context = options_context(verbosity, 0);
         rc = request.context ? fetch_all(&request, &options, is_json != 0) : COMMAND_FAILED;
         wload_context_free(request.context);

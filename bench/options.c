@@ -56,9 +56,13 @@ static int refuse(const char *what, const char *why)
 
 int options_refuse(const char *command, const char *option, const char *value, const char *why)
 {
-    (void)fprintf(stderr, "wload %s: %s '", command, option);
-    text_put_escaped(stderr, value);
-    (void)fprintf(stderr, "': %s\n", why);
+    (void)fprintf(stderr, "wload %s: %s", command, option);
+    if (value) {
+        (void)fputs(" '", stderr);
+        text_put_escaped(stderr, value);
+        (void)fputc('\'', stderr);
+    }
+    (void)fprintf(stderr, ": %s\n", why);
     return COMMAND_USAGE;
 }
 

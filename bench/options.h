@@ -36,7 +36,8 @@ int options_parse(struct options *options, int argc, const char **argv,
                   size_t operand_count_max);
 void options_clear(struct options *options);
 
-/* Say on stderr, in one line, that `option` cannot be `value`, and why.  Returns COMMAND_USAGE. */
+/* Say on stderr, in one line, that `option` cannot be `value` (NULL: it has none), and why. Returns
+ * COMMAND_USAGE. */
 int options_refuse(const char *command, const char *option, const char *value, const char *why);
 
 /* "8M", "256MiB", "4096", "1.5G": bytes, K M G T are powers of 1024.  False: not a size. */

@@ -462,6 +462,10 @@ static int check_fetchable(const struct wl_snapshot *snapshot, enum wl_fetch_par
         return wl_err_set(err, WLOAD_ERR_NOT_FOUND,
                           "'%s' is not on this machine, and the network is off", name);
     }
+    if (snapshot->shown.missing_count == 0) {
+        return wl_err_set(err, WLOAD_ERR_INVALID,
+                          "'%s' is to be downloaded again, and the network is off", name);
+    }
     return wl_err_set(
         err, WLOAD_ERR_NOT_FOUND,
         "'%s': %u of %u files are not on this machine, as '%s', and the network is off%s", name,
@@ -484,7 +488,7 @@ int wl_snapshot_fetch(struct wl_snapshot *snapshot, const struct wload_fetch_opt
 
     snapshot->shown.received_bytes = 0;
     if (snapshot->shown.origin[0] != '\0' && snapshot->shown.missing_count == 0 &&
-        (options->is_forced == 0 || !snapshot->store.ops || snapshot->config.is_offline)) {
+        (options->is_forced == 0 || !snapshot->store.ops)) {
         wl_snapshot_note_revision(snapshot);
         return WLOAD_OK;
     }

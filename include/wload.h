@@ -283,7 +283,7 @@ struct wload_fetch_options {
      * next may be asked for, over half as many more.  0: 16, or one for each 16 MiB of the control
      * group's memory limit if these are fewer. */
     uint32_t connection_count;
-    uint32_t is_forced; /* not 0: download also what is there */
+    uint32_t is_forced; /* not 0: download also what is there; with the network off an error */
     uint32_t is_unkept; /* not 0, of a load: weights go to their place alone, no file is left */
     uint32_t io_policy; /* enum wload_io_policy, of what is written; AUTO: O_DIRECT if possible */
     /* Called on the caller's thread, at most ten times a second, and once at the end.  Not 0

@@ -1,0 +1,1 @@
+HF_HUB_OFFLINE=1 wload fetch --force --json --cache-dir cache org/good

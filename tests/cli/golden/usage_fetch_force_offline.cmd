@@ -1,0 +1,1 @@
+wload fetch --force --offline org/name
