@@ -81,7 +81,7 @@ static void report_text(const struct request *request, const char *spec,
 {
     text_put_escaped(stdout, snapshot->path);
     (void)fputc('\n', stdout);
-    (void)fflush(stdout);
+    text_flush();
     if (request->is_verbose || isatty(STDERR_FILENO) == 1) {
         put_summary(spec, snapshot, outcome);
     }

@@ -39,7 +39,7 @@ static void put_file(const char *name, const char *detail)
     (void)fputs(": ", stdout);
     text_put_escaped(stdout, detail);
     (void)fputc('\n', stdout);
-    (void)fflush(stdout);
+    text_flush();
 }
 
 /* A file that is not bad, and not good either. */

@@ -186,10 +186,21 @@ int text_check_file(const char *path)
     return text_fail(&err);
 }
 
+/* Why standard output first took no more: an errno; 0: it took all. */
+static int write_errno;
+
+void text_flush(void)
+{
+    int rc = fflush(stdout) != 0 ? errno : ferror(stdout) ? EIO : 0;
+
+    write_errno = write_errno != 0 ? write_errno : rc;
+}
+
 int text_finish(void)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        return text_fail_plainly("cannot write to standard output: %s", strerror(errno));
+    text_flush();
+    if (write_errno != 0) {
+        return text_fail_plainly("cannot write to standard output: %s", strerror(write_errno));
     }
     return COMMAND_DONE;
 }

@@ -31,6 +31,8 @@ int text_put_json(cJSON *json);
 /* Before the work that it is to report: can `path` be written to?  Nothing there is changed.
  * Returns COMMAND_DONE, or COMMAND_FAILED after one line on stderr. */
 int text_check_file(const char *path);
+/* What was printed goes out now; text_finish() says if it could not. */
+void text_flush(void);
 /* Flush stdout and say whether all was written: the last line of every command. */
 int text_finish(void);
 

@@ -1,0 +1,1 @@
+wload fetch --offline --cache-dir cache org/good >&-

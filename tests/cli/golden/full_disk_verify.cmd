@@ -1,0 +1,1 @@
+wload verify --cache-dir cache org/bad >/dev/full
