@@ -10,7 +10,7 @@
 #include "bench/bench.h"
 #include "bench/interrupt.h"
 #include "bench/procfs.h"
-#include "bench/progress.h"
+#include "bench/snapshot.h"
 #include "bench/text.h"
 
 #define CALIBRATION_BYTES_MAX (512ull << 20)
@@ -356,13 +356,7 @@ static int bring_model(struct bench_report *report, struct wload_error *err)
     const struct bench_settings *settings = &report->settings;
     struct wload_snapshot_options options = settings->snapshot;
     struct wload_snapshot *snapshot;
-    struct progress progress;
-    const struct wload_fetch_options fetch = {
-        .struct_size = sizeof(fetch),
-        .connection_count = settings->connection_count,
-        .on_progress = progress_step,
-        .user = &progress,
-    };
+    const struct wload_fetch_options fetch = {.connection_count = settings->connection_count};
     int rc;
 
     options.scope = WLOAD_SCOPE_LOAD;
@@ -372,9 +366,7 @@ static int bring_model(struct bench_report *report, struct wload_error *err)
     }
     report->is_named = snapshot->repo[0] != '\0';
     if (snapshot->missing_count > 0) {
-        progress_begin(&progress);
-        rc = wload_snapshot_fetch(snapshot, &fetch, err);
-        progress_end(&progress);
+        rc = snapshot_fetch(snapshot, settings->spec, &fetch, err);
     }
     if (rc == WLOAD_OK) {
         interrupt_end();

@@ -8,7 +8,6 @@
 #include "bench/command.h"
 #include "bench/interrupt.h"
 #include "bench/options.h"
-#include "bench/progress.h"
 #include "bench/snapshot.h"
 #include "bench/text.h"
 
@@ -101,21 +100,11 @@ static uint32_t count_left(const struct wload_snapshot *snapshot, bool is_forced
 static int fetch(const struct request *request, const char *spec, struct wload_snapshot *snapshot,
                  int64_t begin_ns)
 {
-    struct wload_fetch_options options = request->fetch;
-    struct outcome outcome = {.new_count = count_left(snapshot, options.is_forced != 0)};
-    struct progress progress;
+    struct outcome outcome = {.new_count = count_left(snapshot, request->fetch.is_forced != 0)};
     struct wload_error err;
-    int rc;
+    int rc = snapshot_fetch(snapshot, spec, &request->fetch, &err);
 
-    progress_begin(&progress);
-    options.on_progress = progress_step;
-    options.user = &progress;
-    rc = wload_snapshot_fetch(snapshot, &options, &err);
-    progress_end(&progress);
     outcome.seconds = (double)(wl_clock_ns() - begin_ns) / 1e9;
-    if (rc == WLOAD_ERR_CALLBACK) {
-        (void)wl_err_set(&err, rc, "'%s': interrupted; the next fetch goes on from here", spec);
-    }
     if (rc < 0) {
         rc = fail(request, spec, &err);
     } else if (request->json) {

@@ -94,30 +94,52 @@ int snapshot_read_words(const char *command, const struct snapshot_words *words,
     return COMMAND_DONE;
 }
 
+/* How a download is made that shows its progress. */
+static struct wload_fetch_options begin_fetch(const struct wload_fetch_options *how,
+                                              struct progress *progress)
+{
+    struct wload_fetch_options shown = how ? *how : (struct wload_fetch_options){0};
+
+    shown.struct_size = sizeof(shown);
+    shown.on_progress = progress_step;
+    shown.user = progress;
+    progress_begin(progress);
+    return shown;
+}
+
+static int end_fetch(struct progress *progress, const char *spec, int rc, struct wload_error *err)
+{
+    progress_end(progress);
+    return rc == WLOAD_ERR_CALLBACK
+               ? wl_err_set(err, rc, "'%s': interrupted; the next fetch goes on from here", spec)
+               : rc;
+}
+
+int snapshot_fetch(struct wload_snapshot *snapshot, const char *spec,
+                   const struct wload_fetch_options *fetch, struct wload_error *err)
+{
+    struct progress progress;
+    const struct wload_fetch_options shown = begin_fetch(fetch, &progress);
+
+    return end_fetch(&progress, spec, wload_snapshot_fetch(snapshot, &shown, err), err);
+}
+
 int snapshot_open_model(struct wload_context *context, const char *spec,
                         const struct wload_snapshot_options *options,
                         const struct wload_fetch_options *fetch, struct wload_model **out,
                         struct wload_error *err)
 {
     struct progress progress;
-    struct wload_fetch_options shown = fetch ? *fetch : (struct wload_fetch_options){0};
+    const struct wload_fetch_options shown = begin_fetch(fetch, &progress);
     const struct wload_model_options model_options = {
         .struct_size = sizeof(model_options),
         .variant = options->variant,
         .snapshot = options,
         .fetch = &shown,
     };
-    int rc;
+    int rc = wload_model_open(context, spec, &model_options, out, err);
 
-    shown.struct_size = sizeof(shown);
-    shown.on_progress = progress_step;
-    shown.user = &progress;
-    progress_begin(&progress);
-    rc = wload_model_open(context, spec, &model_options, out, err);
-    progress_end(&progress);
-    if (rc == WLOAD_ERR_CALLBACK) {
-        return wl_err_set(err, rc, "'%s': interrupted; the next fetch goes on from here", spec);
-    }
+    rc = end_fetch(&progress, spec, rc, err);
     if (rc == WLOAD_OK) {
         interrupt_end();
     }

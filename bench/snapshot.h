@@ -95,6 +95,11 @@ int snapshot_open_model(struct wload_context *context, const char *spec,
                         const struct wload_fetch_options *fetch, struct wload_model **out,
                         struct wload_error *err);
 
+/* wload_snapshot_fetch() as `fetch` (may be NULL) says, with its progress shown; call
+ * interrupt_end() once a failure has been reported. */
+int snapshot_fetch(struct wload_snapshot *snapshot, const char *spec,
+                   const struct wload_fetch_options *fetch, struct wload_error *err);
+
 /* Bytes of a file that a fetch would download; -1: none of it. */
 int64_t snapshot_left(const struct wload_snapshot_file *file, bool is_forced);
 

@@ -451,6 +451,7 @@ def interrupt(run, *arguments):
 def ctrl_c_in_a_fetch(stack):
     contents = {"config.json": b"{}", "model.safetensors": harness.weights(LARGE_BYTES)}
     for command, what in ((["fetch", SPEC], "'org/model': interrupted; .+"),
+                          (["bench", SPEC, "--device", "host"], "'org/model': interrupted; .+"),
                           (["load", SPEC, "--device", "null"], "the load was canceled")):
         run = Run(stack, contents, rate=8 << 20)
         said = interrupt(run, *command)
