@@ -112,7 +112,7 @@ static int run(int argc, const char **argv)
         SNAPSHOT_CACHE_DIR(&words),
         SNAPSHOT_LOCAL_DIR(&words),
         {"dry-run", '\0', POPT_ARG_NONE, &is_dry, 0,
-         "Ask the hub, and tell what would be downloaded", NULL},
+         "Tell what a load would download; may ask the hub", NULL},
         SNAPSHOT_TOKEN(&words),
         SNAPSHOT_OFFLINE(&words),
         {"json", '\0', POPT_ARG_NONE, &is_json, 0,
@@ -125,8 +125,8 @@ static int run(int argc, const char **argv)
     int rc = options_parse(&options, argc, argv, table, "[OPTION...] SPEC", 1, 1);
 
     if (rc == COMMAND_DONE) {
-        rc = snapshot_read_words(
-            "resolve", &words, is_dry ? WLOAD_NETWORK_FIRST : WLOAD_NETWORK_OFF, &request.snapshot);
+        rc = snapshot_read_words("resolve", &words, is_dry ? WLOAD_NETWORK_AUTO : WLOAD_NETWORK_OFF,
+                                 &request.snapshot);
     }
     if (rc == COMMAND_DONE) {
         request.spec = options.operands[0];

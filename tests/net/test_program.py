@@ -336,6 +336,25 @@ def resolving(stack):
     assert told["missing"] == [] and told["path"] == str(run.snapshot)
 
 
+@flow
+def a_dry_run_of_a_load_that_needs_no_hub(stack):
+    """In a plain directory, in a cache: as the load looks."""
+    run = Run(stack)
+    place = run.home / "plain/org/model"
+    away = {"HF_ENDPOINT": "http://127.0.0.1:1", "WLOAD_RETRY_MS": "1"}
+    run.wload("fetch", SPEC, "--local-dir", str(place))
+    before = len(run.requests())
+    for server in away, {}:
+        roots = {"WLOAD_CACHE": str(run.home / "plain"), **server}
+        out = run.wload("resolve", SPEC, "--dry-run", **roots)
+        assert out.startswith("[dry-run] Will download 0 files (out of "), out
+        run.wload("load", SPEC, "--device", "null", **roots)
+    assert len(run.requests()) == before, "the hub was asked"
+    run.wload("resolve", SPEC, "--dry-run", code=1, err=".*127.0.0.1:1.*", **away)
+    run.wload("fetch", SPEC)
+    assert run.wload("resolve", SPEC, "--dry-run", **away).startswith("[dry-run] Will download 0 ")
+
+
 # ---- verify ----------------------------------------------------------------
 
 @flow
