@@ -146,8 +146,10 @@ static int fetch_spec(const struct request *request, const char *spec)
         rc = wl_err_set(&err, WLOAD_ERR_SPEC,
                         "'%s' is a path; a model is fetched by its name: hf://org/name", spec);
     } else if (request->is_dry && snapshot->origin[0] == '\0') {
-        rc = wl_err_set(&err, WLOAD_ERR_NOT_FOUND,
-                        "'%s' is not on this machine, and the network is off", spec);
+        rc = snapshot->refusal[0] != '\0'
+                 ? wl_err_set(&err, WLOAD_ERR_NOT_FOUND, "%s", snapshot->refusal)
+                 : wl_err_set(&err, WLOAD_ERR_NOT_FOUND,
+                              "'%s' is not on this machine, and the network is off", spec);
     }
     if (rc < 0) {
         rc = fail(request, spec, &err);

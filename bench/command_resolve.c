@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/str.h"
-#include "base/sys.h"
 #include "bench/command.h"
 #include "bench/options.h"
 #include "bench/snapshot.h"
@@ -45,31 +48,91 @@ static int report_text(const struct request *request, const struct wload_snapsho
     return text_finish();
 }
 
-/* One line that says what is not here, and what would bring it to where it was looked for. */
-static int tell_missing(const struct request *request, const struct wload_snapshot *snapshot)
+/* A word as a shell takes it. */
+static void put_word(FILE *out, const char *word)
+{
+    (void)fputs(*word ? " " : " ''", out);
+    for (; *word; word++) {
+        unsigned char c = (unsigned char)*word;
+
+        if (c < 0x80 && !isalnum(c) && !strchr("%+,-./:=@_", c)) {
+            (void)fputc('\\', out);
+        }
+        (void)fputc(c, out);
+    }
+}
+
+static void put_option(FILE *out, const char *name, const char *value)
+{
+    if (value) {
+        (void)fprintf(out, " %s", name);
+        put_word(out, value);
+    }
+}
+
+/* The command that would bring what was asked for to where it was looked for; NULL: no memory.
+ * Free with free(). */
+static char *fetch_command(const struct request *request)
 {
     const struct wload_snapshot_options *options = &request->snapshot;
-    const char *revision = options->revision;
-    const char *place = options->local_dir ? options->local_dir : options->cache_dir;
-    const char *place_option = options->local_dir ? " --local-dir " : " --cache-dir ";
-    char *fetch = wl_str_new("wload fetch%s%s%s%s %s", revision ? " --revision " : "",
-                             revision ? revision : "", place ? place_option : "",
-                             place ? place : "", request->spec);
-    const char *remedy = fetch ? fetch : "wload fetch";
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+
+    if (!out) {
+        return NULL;
+    }
+    (void)fputs("wload fetch", out);
+    put_option(out, "--revision", options->revision);
+    put_option(out, "--subfolder", options->subfolder);
+    for (size_t i = 0; i < options->include_count; i++) {
+        put_option(out, "--include", options->include[i]);
+    }
+    for (size_t i = 0; i < options->exclude_count; i++) {
+        put_option(out, "--exclude", options->exclude[i]);
+    }
+    put_option(out, "--variant", options->variant);
+    put_option(out, "--cache-dir", options->cache_dir);
+    put_option(out, "--local-dir", options->local_dir);
+    put_word(out, request->spec);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* One line that says what is not here, or not taken, and what may help. */
+static int tell_missing(const struct request *request, const struct wload_snapshot *snapshot)
+{
+    char *command = fetch_command(request);
+    const char *remedy = command ? command : "wload fetch";
     char size[TEXT_SIZE_BYTES];
     int rc;
 
-    if (snapshot->origin[0] == '\0') {
-        rc = text_fail_plainly("'%s' is not on this machine; '%s' would bring it", request->spec,
-                               remedy);
-    } else {
+    if (snapshot->origin[0] != '\0') {
         rc = text_fail_plainly("'%s': %" PRIu32 " of %" PRIu32 " files, %s, are not on this "
                                "machine; '%s' would bring them",
                                request->spec, snapshot->missing_count, snapshot->file_count,
                                text_size(snapshot->missing_bytes, size), remedy);
+    } else if (snapshot->refusal[0] == '\0') {
+        rc = text_fail_plainly("'%s' is not on this machine; '%s' would bring it", request->spec,
+                               remedy);
+    } else if (snapshot->is_refusal_final) {
+        rc = text_fail_plainly("%s", snapshot->refusal);
+    } else {
+        rc = text_fail_plainly("%s; '%s' may bring it", snapshot->refusal, remedy);
     }
-    wl_sys->free(fetch);
+    free(command);
     return rc;
+}
+
+/* Of a dataset nothing is loaded: all of it counts. */
+static uint32_t scope_of(const char *spec)
+{
+    return strncasecmp(spec, "hf", 2) == 0 && wl_str_starts(spec + 2, "://datasets/")
+               ? WLOAD_SCOPE_ALL
+               : WLOAD_SCOPE_LOAD;
 }
 
 static int resolve(const struct request *request)
@@ -130,7 +193,7 @@ static int run(int argc, const char **argv)
     }
     if (rc == COMMAND_DONE) {
         request.spec = options.operands[0];
-        request.snapshot.scope = WLOAD_SCOPE_LOAD;
+        request.snapshot.scope = scope_of(request.spec);
         request.is_dry = is_dry != 0;
         request.is_json = is_json != 0;
         request.context = options_context(verbosity, 0);

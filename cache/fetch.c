@@ -459,8 +459,7 @@ static int check_fetchable(const struct wl_snapshot *snapshot, enum wl_fetch_par
                                 name, snapshot->shown.path);
     }
     if (snapshot->shown.origin[0] == '\0') {
-        return wl_err_set(err, WLOAD_ERR_NOT_FOUND,
-                          "'%s' is not on this machine, and the network is off", name);
+        return wl_snapshot_refuse_absent(snapshot, true, err);
     }
     if (snapshot->shown.missing_count == 0) {
         return wl_err_set(err, WLOAD_ERR_INVALID,

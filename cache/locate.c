@@ -168,9 +168,14 @@ out_free:
 static int pass_over(struct wl_snapshot *snapshot, const char *path, const struct wload_error *why,
                      struct wload_error *err)
 {
+    bool is_final = snapshot->listing.is_complete;
     int rc = wl_snapshot_note_place(snapshot, path, err, "%s", why->message);
 
     wl_snapshot_reset(snapshot);
+    if (rc == PASSED_OVER) {
+        snapshot->shown.refusal = snapshot->places[snapshot->shown.place_count - 1].finding;
+        snapshot->shown.is_refusal_final = is_final;
+    }
     return rc;
 }
 
@@ -254,16 +259,20 @@ static bool wants_default_revision(const struct search *search)
 static int try_plain_root(struct search *search, const char *root, struct wload_error *err)
 {
     char *path = wl_str_new("%s/%s", root, search->repo.name);
+    struct wload_error why;
     int rc;
 
     if (!path) {
         return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for a path in '%s'", root);
     }
-    rc = wants_default_revision(search) || !wl_locate_exists(path)
-             ? try_directory(search, path, err)
-             : wl_snapshot_note_place(search->snapshot, path, err,
-                                      "a plain directory, which has no revision '%s'",
-                                      search->repo.revision);
+    if (wants_default_revision(search) || !wl_locate_exists(path)) {
+        rc = try_directory(search, path, err);
+    } else {
+        (void)wl_err_set(&why, WLOAD_ERR_NOT_FOUND,
+                         "'%s' is a plain directory here, which has no revision '%s'",
+                         search->repo.name, search->repo.revision);
+        rc = pass_over(search->snapshot, path, &why, err);
+    }
     wl_sys->free(path);
     return rc;
 }

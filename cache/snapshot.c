@@ -75,6 +75,20 @@ int wl_snapshot_settle(struct wl_snapshot *snapshot, const char *folder, const c
     return WLOAD_OK;
 }
 
+int wl_snapshot_refuse_absent(const struct wl_snapshot *snapshot, bool tells_network,
+                              struct wload_error *err)
+{
+    const struct wload_snapshot *shown = &snapshot->shown;
+
+    if (shown->refusal[0] != '\0') {
+        tells_network = tells_network && shown->is_refusal_final == 0;
+        return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "%s%s", shown->refusal,
+                          tells_network ? "; the network is off" : "");
+    }
+    return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' is not on this machine%s",
+                      snapshot->spec.path, tells_network ? ", and the network is off" : "");
+}
+
 /* ---- Files --------------------------------------------------------------------------- */
 
 static void free_text(const char *text)
@@ -292,7 +306,8 @@ int wl_snapshot_open(const struct wl_log *log, const struct wl_spec *spec,
                                               .commit = "",
                                               .path = "",
                                               .origin = "",
-                                              .note = ""};
+                                              .note = "",
+                                              .refusal = ""};
     rc = open_snapshot(snapshot, spec, options, err);
     if (rc < 0) {
         wl_snapshot_free(snapshot);

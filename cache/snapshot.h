@@ -46,6 +46,11 @@ int wl_snapshot_refresh(struct wl_snapshot *snapshot, struct wload_error *err);
 /* The name of the first wanted file that is not there; "": all are. */
 const char *wl_snapshot_first_missing(const struct wl_snapshot *snapshot);
 
+/* Fail because it was found nowhere: with why what is here of it was not taken, if something is;
+ * and with `tells_network` that the network, which might bring it, is off. */
+int wl_snapshot_refuse_absent(const struct wl_snapshot *snapshot, bool tells_network,
+                              struct wload_error *err);
+
 enum wl_fetch_part {
     WL_FETCH_ALL,
     WL_FETCH_SMALL /* all but weights: those are loaded while they come */

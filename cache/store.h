@@ -93,7 +93,8 @@ int wl_store_listing(const struct wl_store *store, struct wl_listing *out, struc
 /*
  * Add to a walk's listing what the plain directory should have and has not, as the
  * listings tell that it keeps: that of `commit`, or with "" the one of which it has
- * most.  Without any nothing is added.  WLOAD_ERR_NOT_FOUND: those are of others.
+ * most; it is complete then.  Without any nothing is added.  WLOAD_ERR_NOT_FOUND:
+ * those are of others.
  */
 int wl_store_plain_expect(const struct wl_store *store, const char *commit,
                           struct wl_listing *listing, struct wload_error *err);

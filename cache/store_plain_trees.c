@@ -101,6 +101,7 @@ int wl_store_plain_expect(const struct wl_store *store, const char *commit,
         rc = wl_store_no_memory(store, err);
     } else if (nearest.count > 0) {
         rc = add_absent(&nearest, store->root, listing, err);
+        listing->is_complete = rc == WLOAD_OK;
     } else if (commit[0] != '\0' && names.count > 0) {
         rc = wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' has files of other commits than %s",
                         store->root, commit);

@@ -331,8 +331,7 @@ static int check_known(const struct wl_snapshot *snapshot, bool quarantines,
         return WLOAD_OK;
     }
     if (snapshot->shown.origin[0] == '\0') {
-        return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' is not on this machine",
-                          snapshot->spec.path);
+        return wl_snapshot_refuse_absent(snapshot, false, err);
     }
     return wl_store_is_filled(path)
                ? wl_err_set(err, WLOAD_ERR_UNSUPPORTED,

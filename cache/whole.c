@@ -24,8 +24,8 @@ static bool is_index(const char *name)
 }
 
 /* `index` is the name of the index: its shards lie beside it. */
-static int find_shard(const struct wl_listing *listing, const char *index, const char *shard,
-                      struct wload_error *err)
+static int find_shard(const struct wl_wanted *wanted, const struct wl_listing *listing,
+                      const char *index, const char *shard, struct wload_error *err)
 {
     const char *slash = strrchr(index, '/');
     char name[NAME_BYTES];
@@ -34,12 +34,14 @@ static int find_shard(const struct wl_listing *listing, const char *index, const
                    shard);
     return wl_listing_find(listing, name) >= 0
                ? WLOAD_OK
-               : wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' names '%.200s', which is not there",
+               : wl_err_set(err, WLOAD_ERR_NOT_FOUND,
+                            "'%s': '%.200s' names '%.200s', which is not there", wanted->repo,
                             index, shard);
 }
 
-static int find_shards(const struct wl_listing *listing, const char *index,
-                       const struct wl_json_object *weight_map, struct wload_error *err)
+static int find_shards(const struct wl_wanted *wanted, const struct wl_listing *listing,
+                       const char *index, const struct wl_json_object *weight_map,
+                       struct wload_error *err)
 {
     const char *last = "";
 
@@ -48,7 +50,7 @@ static int find_shards(const struct wl_listing *listing, const char *index,
         int rc = wl_json_string(weight_map, i, &shard, err);
 
         if (rc == WLOAD_OK && shard && strcmp(shard, last) != 0) {
-            rc = find_shard(listing, index, shard, err);
+            rc = find_shard(wanted, listing, index, shard, err);
             last = shard;
         }
         if (rc < 0) {
@@ -58,8 +60,8 @@ static int find_shards(const struct wl_listing *listing, const char *index,
     return WLOAD_OK;
 }
 
-static int check_index(const struct wl_listing *listing, const char *index, const char *path,
-                       struct wload_error *err)
+static int check_index(const struct wl_wanted *wanted, const struct wl_listing *listing,
+                       const char *index, const char *path, struct wload_error *err)
 {
     struct wl_json_object root = {0};
     struct wl_json_object weight_map = {0};
@@ -72,15 +74,15 @@ static int check_index(const struct wl_listing *listing, const char *index, cons
     }
     rc = wl_json_open(text, text_bytes, path, 0, false, &root, err);
     rc = rc < 0 ? rc : wl_json_open_member(&root, "weight_map", &weight_map, err);
-    rc = rc < 0 ? rc : find_shards(listing, index, &weight_map, err);
+    rc = rc < 0 ? rc : find_shards(wanted, listing, index, &weight_map, err);
     wl_json_close(&weight_map);
     wl_json_close(&root);
     wl_sys->free(text);
     return rc;
 }
 
-static int check_indexes(const struct wl_listing *listing, const bool *is_wanted, const char *path,
-                         struct wload_error *err)
+static int check_indexes(const struct wl_wanted *wanted, const struct wl_listing *listing,
+                         const bool *is_wanted, const char *path, struct wload_error *err)
 {
     int rc = WLOAD_OK;
 
@@ -92,7 +94,7 @@ static int check_indexes(const struct wl_listing *listing, const bool *is_wanted
             continue;
         }
         index_path = wl_str_new("%s/%s", path, index);
-        rc = index_path ? check_index(listing, index, index_path, err)
+        rc = index_path ? check_index(wanted, listing, index, index_path, err)
                         : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the path of '%s'", index);
         wl_sys->free(index_path);
     }
@@ -122,7 +124,8 @@ static int check_components(const struct wl_wanted *wanted, const struct wl_comp
         (void)snprintf(folder, sizeof(folder), "%s%s%s/", subfolder, subfolder[0] ? "/" : "",
                        components->names[i]);
         if (!has_folder(listing, folder) && !(wants_weights && components->are_weightless[i])) {
-            return wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' names '%.200s', which is not there",
+            return wl_err_set(err, WLOAD_ERR_NOT_FOUND,
+                              "'%s': '%s' names '%.200s', which is not there", wanted->repo,
                               WL_PIPELINE_FILE, components->names[i]);
         }
     }
@@ -146,9 +149,9 @@ int wl_whole_check(const struct wl_wanted *wanted, const struct wl_components *c
     bool is_file = wl_listing_find(listing, wanted->subfolder) >= 0;
     int rc = check_components(wanted, components, listing, err);
 
-    rc = rc < 0 ? rc : check_indexes(listing, is_wanted, path, err);
+    rc = rc < 0 ? rc : check_indexes(wanted, listing, is_wanted, path, err);
     if (rc == WLOAD_OK && !is_file && !has_weights(listing, is_wanted)) {
-        rc = wl_err_set(err, WLOAD_ERR_NOT_FOUND, "no weights are there");
+        rc = wl_err_set(err, WLOAD_ERR_NOT_FOUND, "'%s' has no weights here", wanted->repo);
     }
     return rc;
 }

@@ -252,7 +252,9 @@ struct wload_snapshot {
     uint64_t total_bytes;
     uint64_t missing_bytes; /* still to be downloaded */
     uint64_t
-        received_bytes; /* of files, by wload_snapshot_fetch(), what was thrown away included */
+        received_bytes;  /* of files, by wload_snapshot_fetch(), what was thrown away included */
+    const char *refusal; /* why the last place that has something of it was passed over */
+    uint32_t is_refusal_final; /* not 0: by the list of the commit's files: no download helps */
 };
 
 /*

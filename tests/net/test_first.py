@@ -219,7 +219,8 @@ def a_snapshot_that_is_not_whole(stack):
     run.fetch(first.spec(run.repo), "--include", "*.json")
     folder = run.cache / f"models--{run.repo.name.replace('/', '--')}"
     (folder / "trees" / f"{run.repo.commit}.json").unlink()
-    run.wload("resolve", run.repo.name, code=1, says="is not on this machine")
+    run.wload("resolve", run.repo.name, code=1,
+              says="names '.+', which is not there; 'wload fetch .+' may bring it")
     assert run.load()["digests"] == first.local_digests(run.repo)
     run.judge_load()
 

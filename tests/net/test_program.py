@@ -47,11 +47,11 @@ def flow(function):
 class Run:
     """A server and a home with a cache."""
 
-    def __init__(self, stack, contents=None, **server):
+    def __init__(self, stack, contents=None, others=(), **server):
         self.home = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
         self.repo = Repo(SPEC, contents or CONTENTS)
         self.server = stack.enter_context(
-            FaultServer([self.repo], **({"tokens": [harness.TOKEN, "other"]} | server)))
+            FaultServer([self.repo, *others], **({"tokens": [harness.TOKEN, "other"]} | server)))
         self.snapshot = self.home / f"hub/models--org--model/snapshots/{self.repo.commit}"
 
     def environment(self, **changes):
@@ -334,6 +334,59 @@ def resolving(stack):
     same(run.wload("resolve", f"hf://{SPEC}@{run.repo.commit}"), re.escape(str(run.snapshot)))
     told = run.json("resolve", SPEC)
     assert told["missing"] == [] and told["path"] == str(run.snapshot)
+
+
+@flow
+def what_is_here_and_cannot_be_loaded(stack):
+    """The reason is told, and a fetch alone where it may change something."""
+    run = Run(stack, others=[Repo("l/bin", {"pytorch_model.bin": b"bin"})])
+    none = r"'l/bin' has no weights in safetensors, only 'pytorch_model.bin': convert them"
+    run.wload("fetch", "l/bin")
+    run.wload("fetch", SPEC)
+    before = len(run.requests())
+    run.wload("resolve", "l/bin", code=1, err=none)
+    run.wload("load", "l/bin", "--offline", "--device", "null", code=1, err=none)
+    run.wload("fetch", "l/bin", "--offline", "--dry-run", "--include", "*.gguf", code=1,
+              err="'l/bin' has no file that the patterns keep")
+    for options, err in ((["--variant", "int4"], "'org/model' has no weights of variant 'int4'"),
+                         (["--subfolder", "none"], "'org/model' has no 'none'"),
+                         (["--include", "none"], "'org/model' has no file that .+ keep")):
+        run.wload("resolve", SPEC, *options, code=1, err=err)
+        assert run.json("resolve", SPEC, *options, code=1, err=err)["places"][-1]["finding"]
+    for options in [], ["--json"], ["--quarantine"]:
+        run.wload("verify", SPEC, "--include", "none", *options, code=1,
+                  err="'org/model' has no file that the patterns keep")
+    assert len(run.requests()) == before, "the hub was asked"
+
+    # A directory that nobody filled says nothing of the hub.
+    root = run.home / "plain"
+    (root / "l/bin").mkdir(parents=True)
+    (root / "l/bin/model.gguf").write_bytes(b"gguf")
+    roots = {"WLOAD_CACHE": str(root), "HF_HOME": str(root)}
+    gguf = "'l/bin' has no weights in safetensors, only 'model.gguf': convert them"
+    run.wload("resolve", "l/bin", code=1, err=f"{gguf}; 'wload fetch l/bin' may bring it", **roots)
+    run.wload("load", "l/bin", "--offline", code=1, err=f"{gguf}; the network is off", **roots)
+    run.wload("resolve", "l/bin", "--revision", "v1", code=1, **roots, err=(
+        "'l/bin' is a plain directory here, which has no revision 'v1'; "
+        "'wload fetch --revision v1 l/bin' may bring it"))
+
+
+@flow
+def what_has_no_weights(stack):
+    """All of it is what there is to be had."""
+    contents = {"README.md": b"#", "sub/data.bin": b"data"}
+    run = Run(stack, others=[Repo("d/set", contents, kind="datasets"),
+                             Repo("t/text", {"a.txt": b"a"})])
+    place = run.home / "place"
+    for spec in "hf://datasets/d/set", "HF://datasets/d/set", "t/text":
+        for options in [], ["--local-dir", str(place / spec)]:
+            path = run.wload("fetch", spec, *options)
+            assert run.wload("resolve", spec, *options) == path
+            out = run.wload("resolve", spec, *options, "--dry-run")
+            assert out.startswith("[dry-run] Will download 0 files"), out
+    next((run.home / "hub/datasets--d--set").rglob("data.bin")).resolve().unlink()
+    run.wload("resolve", "hf://datasets/d/set", code=1, err=(
+        "'hf://datasets/d/set': 1 of 2 files, 4 B, .+; 'wload fetch hf://datasets/d/set' would .+"))
 
 
 @flow

@@ -159,6 +159,9 @@ static void expect(const struct place *place, const char *cache, const char *ori
                       (int)place->scope, snapshot->origin, snapshot->path, origin, findings);
         exit(1);
     }
+    CHECK(place->finding ? strstr(snapshot->refusal, place->finding) != NULL
+                         : snapshot->refusal[0] == '\0');
+    CHECK_EQ(snapshot->is_refusal_final, 0); /* nobody says what else there should be */
     wload_snapshot_free(snapshot);
 }
 
