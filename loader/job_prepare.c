@@ -9,7 +9,7 @@
 
 #define SLOTS_MAX 4096u
 
-/* Blocks of a partial file are marked as they become whole: less than one at a time never are. */
+/* A block of a partial file is marked by the chunk that brings it: each chunk has whole ones. */
 static void enlarge_chunks(struct wload_job *job)
 {
     if (job->intake.stream_count > 0) {

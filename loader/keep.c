@@ -43,31 +43,11 @@ uint32_t wl_keep_ready(const struct wl_keep_slot *slot)
     return ready_of(slot, atomic_load_explicit(&slot->arrived, memory_order_acquire));
 }
 
-bool wl_keep_is_after(const struct wl_keep *keep, uint32_t before, uint32_t after)
-{
-    const struct wl_keep_slot *slots = keep->slots;
-
-    return before != WL_KEEP_NONE && after != WL_KEEP_NONE &&
-           slots[after].file == slots[before].file &&
-           slots[after].offset == slots[before].offset + slots[before].size_bytes;
-}
-
-/* A slot that begins within a block waits until what lies before it in the block is written: then
- * the block is marked when it is whole. */
-static bool must_wait(const struct wl_keep *keep, uint32_t index)
-{
-    const struct wl_keep_slot *slot = &keep->slots[index];
-
-    return slot->offset % WL_PARTIAL_BLOCK_BYTES != 0 &&
-           wl_keep_is_after(keep, slot->before, index) &&
-           keep->slots[slot->before].written < keep->slots[slot->before].size_bytes;
-}
-
 void wl_keep_push_write(struct wl_keep *keep, uint32_t index)
 {
     struct wl_keep_slot *slot = &keep->slots[index];
     bool is_kept = keep->files[slot->file].keeping == WL_KEEPING;
-    uint32_t until = !is_kept ? slot->size_bytes : must_wait(keep, index) ? 0 : wl_keep_ready(slot);
+    uint32_t until = is_kept ? wl_keep_ready(slot) : slot->size_bytes;
 
     if ((slot->held & WL_KEEP_WRITE) != 0 && !slot->is_write_due && until > slot->written) {
         slot->is_write_due = true;
@@ -158,12 +138,12 @@ void wl_keep_begin(struct wl_keep *keep, uint32_t index, uint32_t file_index, ui
     pthread_mutex_lock(&keep->mutex);
     WL_ASSERT(slot->held == 0 && size_bytes > 0 && file->begun == offset);
     WL_ASSERT(size_bytes <= keep->request.files[file_index].size_bytes - offset);
+    WL_ASSERT(offset % WL_PARTIAL_BLOCK_BYTES == 0); /* so no block is of two slots */
     *slot = (struct wl_keep_slot){
         .memory = memory,
         .offset = offset,
         .size_bytes = size_bytes,
         .file = file_index,
-        .before = file->last_slot,
         .after = WL_KEEP_NONE,
         .held = WL_KEEP_WRITE | WL_KEEP_DIGEST,
     };

@@ -62,7 +62,8 @@ int wl_keep_open(const struct wl_keep_request *request, struct wl_keep **out,
                  struct wload_error *err);
 
 /* The slot will take bytes [offset, offset + size_bytes) of the file, at `memory`.  Slots of one
- * file begin in the order of their offsets, without gaps from 0 to the end. */
+ * file begin in the order of their offsets, without gaps from 0 to the end, each at a border of
+ * WL_PARTIAL_BLOCK_BYTES: then a block is marked by one slot alone, which has all of it. */
 void wl_keep_begin(struct wl_keep *keep, uint32_t slot, uint32_t file, uint64_t offset,
                    const void *memory, uint32_t size_bytes);
 /*

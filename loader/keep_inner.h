@@ -28,9 +28,8 @@ struct wl_keep_slot {
     uint32_t written;
     uint32_t hashed;
     uint32_t file;
-    uint32_t before; /* of the same file; both may be in other use by now */
-    uint32_t after;
-    uint32_t held; /* wl_keep_holder bits; 0: not in use */
+    uint32_t after; /* the next of the same file, or WL_KEEP_NONE */
+    uint32_t held;  /* wl_keep_holder bits; 0: not in use */
     bool is_settled;
     bool is_write_due; /* queued, or with a writer */
 };
@@ -99,8 +98,6 @@ void wl_keep_push_end(struct wl_keep *keep, uint32_t file);
 /* The next item, or WL_KEEP_NONE. */
 uint32_t wl_keep_pop(struct wl_keep_queue *queue);
 
-/* Whether slot `after` is still the one that goes on in the file where slot `before` ends. */
-bool wl_keep_is_after(const struct wl_keep *keep, uint32_t before, uint32_t after);
 /* The file is not to be kept. */
 void wl_keep_give_up(struct wl_keep *keep, uint32_t file);
 /* Something of the file is done: see whether it can be published, or is at its end. */

@@ -58,8 +58,6 @@ static int write_range(const struct wl_keep_slot *slot, struct wl_partial *parti
                struct wload_error *) = is_behind ? wl_partial_write_cached : wl_partial_write;
     uint64_t at = slot->offset + from;
     uint64_t end = slot->offset + until;
-    /* What of the first block lies before the slot was written before the slot's turn came. */
-    uint64_t begun = wl_round_down(slot->offset, WL_PARTIAL_BLOCK_BYTES);
     int rc = WLOAD_OK;
 
     while (at < end && rc == WLOAD_OK) {
@@ -73,7 +71,7 @@ static int write_range(const struct wl_keep_slot *slot, struct wl_partial *parti
             stop =
                 wl_min(wl_round_down(stop, WL_PARTIAL_BLOCK_BYTES) + WL_PARTIAL_BLOCK_BYTES, end);
         }
-        rc = put(partial, begun, at, slot->memory + (at - slot->offset), stop - at, err);
+        rc = put(partial, slot->offset, at, slot->memory + (at - slot->offset), stop - at, err);
         at = stop;
     }
     return rc;
@@ -134,9 +132,6 @@ static void write_slot(struct wl_keep *keep, uint32_t index)
     if (is_kept) {
         trace(keep, "write", slot->write_ns, slot->offset, slot->size_bytes, slot->file,
               keep->request.slot_count + index);
-    }
-    if (wl_keep_is_after(keep, index, slot->after)) {
-        wl_keep_push_write(keep, slot->after);
     }
     wl_keep_advance(keep, slot->file);
     wl_keep_let_go(keep, index, WL_KEEP_WRITE);

@@ -82,7 +82,8 @@ struct wl_plan_file {
     bool is_direct;
     /*
      * Kept: it comes from a network and must be proven whole.  As soon as one want lies in it, all
-     * of it is read, staged, from WL_LANE_STORAGE, whatever else is said here.
+     * of it is read, staged, from WL_LANE_STORAGE, each extent from a multiple of chunk_bytes on,
+     * whatever else is said here.
      */
     bool is_kept;
     bool is_followed; /* kept, and another brings it: reads of it wait for that one */

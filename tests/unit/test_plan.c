@@ -353,6 +353,7 @@ static void check_extents(const struct wl_plan *plan, const struct wl_plan_reque
         CHECK_EQ(extent->is_kept, is_kept);
         if (is_kept) {
             CHECK_EQ(extent->offset, end);
+            CHECK_EQ(extent->offset % request->chunk_bytes, 0);
             CHECK_EQ(extent->needed_bytes, extent->size_bytes);
             CHECK(!extent->straight);
         } else {
