@@ -2,7 +2,10 @@
 /* HTTP over libcurl: one easy handle for each line, which keeps its connections. */
 #define CURL_DISABLE_DEPRECATION /* what replaces CURLOPT_PROTOCOLS is unknown before 7.85 */
 
+#include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +46,43 @@ struct exchange {
     bool is_contradicted;
     bool is_stalled;
 };
+
+/* ---- SIGPIPE -------------------------------------------------------------------- */
+
+/*
+ * A write to a connection that the server has closed may raise SIGPIPE: libcurl
+ * before 7.87 writes so where OpenSSL does it, and with CURLOPT_NOSIGNAL leaves the
+ * signal to us.  It comes to the thread that writes, and would end a process that
+ * has nothing to do with it.  So this thread blocks it meanwhile, and takes it back.
+ */
+struct pipe_guard {
+    sigset_t mask; /* the caller's */
+    bool was_pending;
+};
+
+static void hold_pipe_signal(struct pipe_guard *guard)
+{
+    sigset_t pipe_alone, pending;
+
+    (void)sigpending(&pending);
+    guard->was_pending = sigismember(&pending, SIGPIPE) == 1;
+    (void)sigemptyset(&pipe_alone);
+    (void)sigaddset(&pipe_alone, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe_alone, &guard->mask);
+}
+
+/* One that was pending before is the caller's, and stays. */
+static void drop_pipe_signal(const struct pipe_guard *guard)
+{
+    const struct timespec now = {0};
+    sigset_t pipe_alone;
+
+    (void)sigemptyset(&pipe_alone);
+    (void)sigaddset(&pipe_alone, SIGPIPE);
+    while (!guard->was_pending && sigtimedwait(&pipe_alone, NULL, &now) < 0 && errno == EINTR) {
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &guard->mask, NULL);
+}
 
 /* ---- What libcurl calls --------------------------------------------------------- */
 
@@ -251,8 +291,12 @@ int wl_http_new(const struct wl_config *config, struct wl_http **out, struct wlo
 
 void wl_http_free(struct wl_http *http)
 {
+    struct pipe_guard guard;
+
     if (http) {
+        hold_pipe_signal(&guard); /* TLS says goodbye */
         wl_libcurl->easy_cleanup(http->easy);
+        drop_pipe_signal(&guard);
         wl_sys->free(http);
     }
 }
@@ -296,6 +340,7 @@ static CURLcode run(struct wl_http *http, struct exchange *exchange)
 {
     const struct wl_http_request *request = exchange->request;
     struct curl_slist *headers = NULL;
+    struct pipe_guard guard;
     CURLcode code = CURLE_OK;
     CURL *easy = http->easy;
 
@@ -315,7 +360,9 @@ static CURLcode run(struct wl_http *http, struct exchange *exchange)
     SET(CURLOPT_XFERINFODATA, exchange);
     if (code == CURLE_OK) {
         http->text[0] = '\0';
+        hold_pipe_signal(&guard);
         code = wl_libcurl->easy_perform(easy);
+        drop_pipe_signal(&guard);
     }
     (void)wl_libcurl->easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
     wl_libcurl->slist_free_all(headers);

@@ -42,6 +42,8 @@
  *            hidden one; wload_log_fn alone is called by any thread.
  *            They may call getters, wload_job_cancel(), wload_chunk_release()
  *            and wload_arena_read(), nothing else of this library.
+ * Signals    No handler is set and no mask is changed.  Threads of the library begin
+ *            with the mask of the caller.  A connection that breaks raises no SIGPIPE.
  * Units      Bytes are uint64_t and end in _bytes or _offset.  Times are int64_t
  *            and end in _ms or _ns.
  * Strings    UTF-8.  Names from files may hold any character but NUL: escape
