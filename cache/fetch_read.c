@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The readers of a fetch: files are opened, pieces of them asked for and written. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -14,7 +13,6 @@
 #define PIECES_PER_READER 2u
 #define PATIENCE_NS       (200 * 1000000ll)
 #define LOCK_RETRY_NS     (50 * 1000000ll)
-#define LOCK_NOTICE_NS    (10 * 1000000000ll)
 
 struct piece {
     struct wl_fetch *fetch;
@@ -73,7 +71,6 @@ out_unlock:
 static int wait_for_lock(struct wl_fetch *fetch, struct wl_fetch_item *item,
                          struct wload_error *err)
 {
-    int64_t limit_ms = fetch->snapshot->config.lock_timeout_ms;
     int64_t now = wl_clock_ns();
 
     if (item->refused_ns == 0) {
@@ -81,18 +78,8 @@ static int wait_for_lock(struct wl_fetch *fetch, struct wl_fetch_item *item,
         fetch->refused_count++;
     }
     item->retry_ns = now + LOCK_RETRY_NS;
-    if (!item->is_noticed && now - item->refused_ns > LOCK_NOTICE_NS) {
-        item->is_noticed = true;
-        WL_LOG(&fetch->snapshot->log, WLOAD_LOG_WARN, "cache",
-               "'%s' is being downloaded by another process (see /proc/locks): waiting",
-               item->file->name);
-    }
-    if (limit_ms >= 0 && now - item->refused_ns > limit_ms * 1000000) {
-        return wl_err_set(err, WLOAD_ERR_LOCKED,
-                          "'%s' has been another process's to download for %" PRId64 " s",
-                          item->file->name, limit_ms / 1000);
-    }
-    return WLOAD_OK;
+    return wl_lock_wait(&fetch->snapshot->log, item->file->name, now - item->refused_ns,
+                        fetch->snapshot->config.lock_timeout_ms, &item->is_noticed, err);
 }
 
 /* With the mutex, which it gives up meanwhile. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #define SOFT_MODE       0644 /* who may write it could break it */
 #define HOST_BYTES_MAX  256
 #define OWNER_BYTES_MAX 512
+#define NOTICE_NS       (10 * 1000000000ll)
 #define OPEN_FLAGS      (O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 enum {
@@ -273,4 +275,20 @@ void wl_lock_release(struct wl_lock *lock)
         (void)wl_sys->close(lock->fd);
     }
     *lock = (struct wl_lock){.fd = -1};
+}
+
+int wl_lock_wait(const struct wl_log *log, const char *name, int64_t waited_ns, int64_t limit_ms,
+                 bool *is_noticed, struct wload_error *err)
+{
+    if (!*is_noticed && waited_ns > NOTICE_NS) {
+        *is_noticed = true;
+        WL_LOG(log, WLOAD_LOG_WARN, "cache",
+               "'%s' is being downloaded by another process (see /proc/locks): waiting", name);
+    }
+    if (limit_ms >= 0 && waited_ns > limit_ms * 1000000) {
+        return wl_err_set(err, WLOAD_ERR_LOCKED,
+                          "'%s' has been another process's to download for %" PRId64 " s", name,
+                          limit_ms / 1000);
+    }
+    return WLOAD_OK;
 }

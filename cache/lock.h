@@ -11,6 +11,8 @@
 #ifndef WL_LOCK_H
 #define WL_LOCK_H
 
+#include <stdint.h>
+
 #include "base/log.h"
 
 struct wl_lock {
@@ -28,5 +30,13 @@ struct wl_lock {
 int wl_lock_try(const struct wl_log *log, const char *path, struct wl_lock *out,
                 struct wload_error *err);
 void wl_lock_release(struct wl_lock *lock);
+
+/*
+ * Another process has had the lock of file `name`, and nothing has come of it, for
+ * `waited_ns`.  That is logged once, when it is long, and noted in *is_noticed; it
+ * is WLOAD_ERR_LOCKED beyond `limit_ms` (-1: never).
+ */
+int wl_lock_wait(const struct wl_log *log, const char *name, int64_t waited_ns, int64_t limit_ms,
+                 bool *is_noticed, struct wload_error *err);
 
 #endif /* WL_LOCK_H */

@@ -436,6 +436,20 @@ uint64_t wl_partial_view_ready(const struct wl_partial_view *view, uint64_t offs
     return wl_min(end, wl_max(offset, block * WL_PARTIAL_BLOCK_BYTES));
 }
 
+uint64_t wl_partial_view_present(const struct wl_partial_view *view)
+{
+    unsigned char bits[256];
+    uint64_t present = 0, block = 0, count;
+
+    while ((count = read_bits(view, block, bits, sizeof(bits))) > 0) {
+        for (uint64_t i = 0; i < count / 8; i++) {
+            present += (unsigned)__builtin_popcount(bits[i]);
+        }
+        block += count;
+    }
+    return present;
+}
+
 void wl_partial_view_close(struct wl_partial_view *view)
 {
     if (view->fd >= 0) {

@@ -21,6 +21,9 @@ bool wl_partial_view_open(const struct wl_partial_place *place, struct wl_partia
 /* The end of what is there from `offset` on without a gap, at most `end`. */
 uint64_t wl_partial_view_ready(const struct wl_partial_view *view, uint64_t offset, uint64_t end);
 
+/* Blocks that are there.  While its writer gets on their number changes. */
+uint64_t wl_partial_view_present(const struct wl_partial_view *view);
+
 void wl_partial_view_close(struct wl_partial_view *view);
 
 #endif /* WL_PARTIAL_VIEW_H */

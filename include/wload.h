@@ -619,6 +619,7 @@ WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
  * too, read it while it comes, and wait while nobody runs that job.  So once it was
  * run, run it to its end or free it, and do not meanwhile run another job of these
  * files to its end on the same thread.  A job that was only started holds up nobody.
+ * $WLOAD_LOCK_TIMEOUT limits the wait for one that brings nothing: WLOAD_ERR_LOCKED.
  */
 WLOAD_API WLOAD_NODISCARD int wload_job_run(struct wload_job *job, int64_t timeout_ms,
                                             struct wload_error *err);

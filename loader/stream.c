@@ -20,8 +20,9 @@ struct reading {
     struct wl_stream *stream;
     struct wl_http *http;
     uint8_t *memory;
-    uint64_t offset; /* in the file, of the first byte of memory */
-    uint64_t at;     /* bytes before this are there */
+    uint64_t offset;  /* in the file, of the first byte of memory */
+    uint64_t at;      /* bytes before this are there */
+    int64_t waits_ns; /* since when none come from another that leads; 0: they do */
     uint64_t end;
     void (*arrived)(void *user, uint32_t bytes);
     void *user;
@@ -30,6 +31,7 @@ struct reading {
 static void advance(struct reading *reading, uint64_t bytes)
 {
     reading->at += bytes;
+    reading->waits_ns = 0;
     reading->arrived(reading->user, (uint32_t)(reading->at - reading->offset));
 }
 
@@ -217,6 +219,25 @@ static int take_turn(struct wl_stream *stream, struct wload_error *err)
     return rc == WLOAD_ERR_LOCKED ? WLOAD_OK : rc;
 }
 
+/* With the mutex: there is a leader.  It is waited for while it gets on, with whatever part of the
+ * file, and a while more. */
+static int wait_for_leader(const struct reading *reading, struct wload_error *err)
+{
+    struct wl_stream *stream = reading->stream;
+    uint64_t present = stream->view.fd >= 0 ? wl_partial_view_present(&stream->view) : 0;
+    int64_t now = wl_clock_ns();
+    int64_t waited_ns;
+
+    if (present != stream->present) {
+        stream->present = present;
+        stream->progress_ns = now;
+    }
+    waited_ns =
+        now - (reading->waits_ns > stream->progress_ns ? reading->waits_ns : stream->progress_ns);
+    return wl_lock_wait(&stream->snapshot->log, stream->file->name, waited_ns,
+                        stream->snapshot->config.lock_timeout_ms, &stream->is_noticed, err);
+}
+
 /* With the mutex: look what the leader has, and whether there is one.  *ready is the end of what
  * can be read. */
 static int look(struct reading *reading, uint64_t *ready, struct wload_error *err)
@@ -224,6 +245,7 @@ static int look(struct reading *reading, uint64_t *ready, struct wload_error *er
     struct wl_stream *stream = reading->stream;
     struct wl_store *store = &stream->snapshot->store;
     struct wl_partial_place place;
+    int64_t now;
     int rc;
 
     if (stream->view.fd < 0) {
@@ -236,11 +258,17 @@ static int look(struct reading *reading, uint64_t *ready, struct wload_error *er
     }
     *ready = stream->view.fd >= 0 ? wl_partial_view_ready(&stream->view, reading->at, reading->end)
                                   : reading->at;
-    if (*ready > reading->at || wl_clock_ns() < stream->retry_ns) {
+    now = wl_clock_ns();
+    if (*ready == reading->at && reading->waits_ns == 0) {
+        reading->waits_ns = now;
+    }
+    if (*ready > reading->at || now < stream->retry_ns) {
         return WLOAD_OK;
     }
-    stream->retry_ns = wl_clock_ns() + LOCK_RETRY_NS;
-    return take_turn(stream, err);
+    stream->retry_ns = now + LOCK_RETRY_NS;
+    rc = take_turn(stream, err);
+    return rc == WLOAD_OK && stream->state == WL_STREAM_FOLLOWING ? wait_for_leader(reading, err)
+                                                                  : rc;
 }
 
 static int read_following(struct reading *reading, struct wload_error *err)

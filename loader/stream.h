@@ -12,7 +12,9 @@
  *   FOLLOWING --the same, and the disk takes nothing-> PASSING
  *   LEADING   --the disk is full---------------------> PASSING
  *
- * So no two processes ask for the same bytes, and no file is written twice.
+ * So no two processes ask for the same bytes, and no file is written twice.  Who
+ * follows waits as long as the other one gets on, and from then on as long as
+ * WLOAD_LOCK_TIMEOUT allows.
  *
  * Threads: wl_stream_read() from any, each for other bytes of the file.
  */
@@ -51,7 +53,10 @@ struct wl_stream {
     struct wl_partial partial;   /* LEADING */
     struct wl_partial_view view; /* FOLLOWING: fd -1 until there is something to watch */
     int whole_fd;                /* WHOLE */
-    int64_t retry_ns;            /* FOLLOWING: when the lock is tried again */
+    int64_t retry_ns;            /* FOLLOWING: when the lock is tried again, */
+    int64_t progress_ns;         /* when the leader was last seen to have got on, */
+    uint64_t present;            /* how far, as wl_partial_view_present() tells, */
+    bool is_noticed;             /* and that it does not get on was logged */
     bool is_open;
     bool is_discarded; /* the partial file goes when the stream is closed */
 };

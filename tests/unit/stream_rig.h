@@ -9,6 +9,7 @@
 #include "loader/stream.h"
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/sys.h"
 #include "stored.h"
@@ -18,6 +19,8 @@
 #define NAME  "folder/model.safetensors"
 #define PART  100000u /* bytes that the stand-in hands out at once */
 #define ASKED 64
+
+#define SECOND_NS INT64_C(1000000000)
 
 static char content[SIZE + 1]; /* a text, so that stored.h can hash it */
 static struct wl_listing_file file;
@@ -112,6 +115,27 @@ static uint64_t asked_bytes(void)
     return bytes;
 }
 
+/* ---- A clock ------------------------------------------------------------------------------ */
+
+static _Atomic int64_t clock_ns = 1;
+static int64_t clock_step_ns;       /* that passes between two looks at it */
+static void (*at_look)(int64_t ns); /* with each; NULL: nothing happens */
+
+int64_t wl_clock_ns(void)
+{
+    int64_t ns = atomic_fetch_add(&clock_ns, clock_step_ns);
+
+    if (at_look) {
+        at_look(ns);
+    }
+    return ns;
+}
+
+int64_t wl_clock_cpu_ns(void)
+{
+    return wl_clock_ns();
+}
+
 /* ---- A stream and its cache ----------------------------------------------------------------- */
 
 static struct wl_transfer transfer;
@@ -129,6 +153,17 @@ static struct {
     struct wload_error why;
 } told = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
+static atomic_uint warning_count;
+
+static void count_warning(void *user, enum wload_log_level level, const char *component,
+                          const char *line)
+{
+    (void)user;
+    CHECK(level == WLOAD_LOG_WARN && line[0] != '\0');
+    CHECK_STR(component, "cache");
+    atomic_fetch_add(&warning_count, 1);
+}
+
 /* A new cache, in which the snapshot is begun. */
 static void begin_cache(const char *name)
 {
@@ -136,7 +171,8 @@ static void begin_cache(const char *name)
     struct wload_error err = {0};
 
     (void)snprintf(cache, sizeof(cache), "%s", tree_path(name));
-    snapshot = (struct wl_snapshot){.config = {.endpoint = endpoint},
+    snapshot = (struct wl_snapshot){.config = {.endpoint = endpoint, .lock_timeout_ms = -1},
+                                    .log = {.line = count_warning, .level = WLOAD_LOG_WARN},
                                     .spec = {.kind = WL_HUB_MODEL, .path = repo}};
     CHECK_OK(wl_store_init(&snapshot.store, &wl_store_hub, &snapshot.config, &snapshot.log,
                            WL_HUB_MODEL, repo, cache, STORED_COMMIT, &err),
@@ -144,8 +180,11 @@ static void begin_cache(const char *name)
     CHECK_OK(snapshot.store.ops->begin(&snapshot.store, &listing, &err), &err);
     (void)snprintf(published, sizeof(published), "%s/%s", snapshot.store.snapshot_path, NAME);
     told.lead_count = told.refusal_count = 0;
+    clock_step_ns = SECOND_NS / 20;
+    at_look = NULL;
     expect_nothing();
     atomic_store(&transfer.is_canceled, false);
+    atomic_store(&warning_count, 0);
 }
 
 static void end_cache(unsigned partial_count, bool is_published)

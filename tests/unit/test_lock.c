@@ -357,8 +357,29 @@ static void check_soft(void)
     wl_sys = &wl_sys_real;
 }
 
+/* Whoever waits is told once, for whom, and waits no longer than allowed. */
+static void check_waiting(void)
+{
+    const int64_t second_ns = 1000000000;
+    struct wload_error err = {0};
+    bool is_noticed = false;
+
+    warnings = 0;
+    CHECK_OK(wl_lock_wait(&loud, "file", 0, 0, &is_noticed, &err), &err);
+    CHECK_OK(wl_lock_wait(&loud, "file", 10 * second_ns, -1, &is_noticed, &err), &err);
+    CHECK(!is_noticed && warnings == 0);
+    CHECK_OK(wl_lock_wait(&loud, "file", 10 * second_ns + 1, -1, &is_noticed, &err), &err);
+    CHECK_OK(wl_lock_wait(&loud, "file", INT64_MAX, -1, &is_noticed, &err), &err);
+    CHECK(is_noticed && warnings == 1);
+    CHECK_OK(wl_lock_wait(&loud, "file", 2 * second_ns, 2000, &is_noticed, &err), &err);
+    CHECK_EQ(wl_lock_wait(&loud, "file", 2 * second_ns + 1, 2000, &is_noticed, &err),
+             WLOAD_ERR_LOCKED);
+    CHECK_STR(err.message, "'file' has been another process's to download for 2 s");
+}
+
 int main(void)
 {
+    check_waiting();
     check_made();
     check_held_by_another();
     check_released_after_fork();

@@ -108,6 +108,7 @@ static void check_like_writer(const struct wl_partial_view *view, const struct w
         uint64_t ready = wl_partial_view_ready(view, offset, end);
 
         CHECK_EQ(ready, wl_min(wl_partial_ready(partial, offset), end));
+        CHECK_EQ(wl_partial_view_present(view), (wl_partial_present(partial) + BLOCK - 1) / BLOCK);
         check_bytes(view, offset, ready);
     }
 }
@@ -177,6 +178,7 @@ static void check_long_map(void)
     }
     CHECK(looks < 10);
     CHECK_EQ(wl_partial_view_ready(&view, at, blocks * BLOCK), at);
+    CHECK_EQ(wl_partial_view_present(&view), blocks - 1);
     CHECK_EQ(wl_partial_view_ready(&view, 4004 * BLOCK, blocks * BLOCK), blocks * BLOCK);
     wl_partial_view_close(&view);
     wl_partial_discard(&partial);

@@ -289,6 +289,57 @@ static void check_canceled(void)
     end_cache(1, false);
 }
 
+/* ---- A leader that does not get on ----------------------------------------------------------- */
+
+static struct {
+    struct wl_stream leader;
+    uint64_t next_block; /* before which it brings one, but for the first, which is waited for */
+    int64_t moved_ns;
+    int64_t pause_ns;
+} slow;
+
+static void bring_slowly(int64_t ns)
+{
+    if (slow.next_block > 1 && ns - slow.moved_ns >= slow.pause_ns) {
+        slow.moved_ns = ns;
+        slow.next_block--;
+        put(&slow.leader, slow.next_block, slow.next_block + 1);
+    }
+}
+
+/* While it gets on it is waited for, wherever in the file it is, and then for the time allowed. */
+static void check_stalled(int64_t limit_s, unsigned warnings)
+{
+    struct wl_stream follower;
+    struct read read;
+    int64_t waited_ns;
+
+    begin_cache(warnings == 0 ? "stalled" : "stalled-long");
+    snapshot.config.lock_timeout_ms = limit_s * 1000;
+    open_stream(&slow.leader, WL_STREAM_LEADING);
+    open_stream(&follower, WL_STREAM_FOLLOWING);
+    slow.next_block = 5;
+    slow.moved_ns = atomic_load(&clock_ns);
+    slow.pause_ns = limit_s * SECOND_NS * 4 / 5;
+    at_look = bring_slowly;
+    prepare_read(&read, &follower, 0, 2 * BLOCK);
+    (void)run_read(&read);
+    CHECK_EQ(read.rc, WLOAD_ERR_LOCKED);
+    CHECK(strstr(read.err.message, "'" NAME "' has been another process's to download for"));
+    CHECK_EQ(slow.next_block, 1);
+    waited_ns = atomic_load(&clock_ns) - slow.moved_ns;
+    CHECK(waited_ns > limit_s * SECOND_NS && waited_ns < (limit_s + 1) * SECOND_NS);
+    CHECK_EQ(atomic_load(&warning_count), warnings);
+    clear_read(&read);
+    at_look = NULL;
+    put(&slow.leader, 0, 1);
+    read_range(&follower, 0, 2 * BLOCK, WLOAD_OK);
+    wl_stream_close(&follower);
+    wl_stream_close(&slow.leader);
+    CHECK_EQ(hub.count + told.lead_count, 0);
+    end_cache(1, false);
+}
+
 /* ---- A leader that dies at the end
  * ------------------------------------------------------------------- */
 
@@ -402,6 +453,8 @@ int main(void)
     check_takeover();
     check_refused_takeover();
     check_canceled();
+    check_stalled(2, 0);
+    check_stalled(12, 1);
     check_finished_for_another();
     check_finished_for_a_stranger();
     check_finished_with_gaps();
