@@ -39,7 +39,7 @@ static int open_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct 
     if (rc < 0) {
         return rc;
     }
-    rc = is_forced ? 0 : store->ops->adopt(store, item->file, err);
+    rc = is_forced ? 0 : store->ops->adopt(store, item->file, &fetch->transfer.is_canceled, err);
     if (rc != 0) {
         goto out_unlock;
     }

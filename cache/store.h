@@ -16,6 +16,8 @@
 #ifndef WL_STORE_H
 #define WL_STORE_H
 
+#include <stdatomic.h>
+
 #include "cache/config.h"
 #include "cache/listing.h"
 #include "cache/lock.h"
@@ -35,6 +37,8 @@ struct wl_store {
     char commit[WL_HUB_COMMIT_BYTES]; /* "": not known (plain) */
 };
 
+#define WL_STORE_UNKNOWN 2 /* only its content tells whether the file is the one wanted */
+
 struct wl_store_ops {
     const char *name;
 
@@ -47,10 +51,14 @@ struct wl_store_ops {
     int (*find)(const struct wl_store *store, const struct wl_listing_file *file,
                 struct wload_error *err);
 
-    /* As find, and repairs what needs no bytes: a link that is missing, a record out of date, a
-     * file whose content is found to be the one wanted.  The caller has the lock. */
+    /*
+     * As find, and repairs what needs no bytes: a link that is missing, a record out of date, a
+     * file whose content is found to be the one wanted.  The caller has the lock.  Where it has
+     * to hash, *is_canceled is looked at meanwhile: WLOAD_ERR_CANCELED.  NULL: it does not hash,
+     * and returns WL_STORE_UNKNOWN.
+     */
     int (*adopt)(struct wl_store *store, const struct wl_listing_file *file,
-                 struct wload_error *err);
+                 const atomic_bool *is_canceled, struct wload_error *err);
 
     /* WLOAD_ERR_LOCKED: another process is about it. */
     int (*lock)(struct wl_store *store, const struct wl_listing_file *file, struct wl_lock *lock,

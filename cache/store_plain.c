@@ -244,15 +244,20 @@ static int plain_find(const struct wl_store *store, const struct wl_listing_file
 }
 
 static int hash_bytes(int fd, const char *path, struct wl_digest *digest, uint64_t size_bytes,
-                      struct wload_error *err)
+                      const atomic_bool *is_canceled, struct wload_error *err)
 {
     void *buffer = wl_sys->alloc(READ_BYTES);
     int rc = buffer ? WLOAD_OK : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory to read '%s'", path);
 
     for (uint64_t at = 0; at < size_bytes && rc == WLOAD_OK; at += READ_BYTES) {
         size_t size = (size_t)wl_min(size_bytes - at, READ_BYTES);
-        int64_t got = wl_sys_read(fd, buffer, size, at);
+        int64_t got;
 
+        if (atomic_load(is_canceled)) {
+            rc = wl_err_set(err, WLOAD_ERR_CANCELED, "'%s': canceled", path);
+            break;
+        }
+        got = wl_sys_read(fd, buffer, size, at);
         rc = got < 0 ? wl_err_sys(err, (int)-got, "cannot read '%s'", path)
                      : wl_digest_add(digest, buffer, (size_t)got, err);
     }
@@ -262,7 +267,7 @@ static int hash_bytes(int fd, const char *path, struct wl_digest *digest, uint64
 
 /* 1: the content of the file at `path` has the hash. */
 static int check_content(const char *path, const struct wl_listing_file *file,
-                         struct wload_error *err)
+                         const atomic_bool *is_canceled, struct wload_error *err)
 {
     char hex[WL_DIGEST_HEX_BYTES];
     struct wl_file_identity identity;
@@ -274,7 +279,7 @@ static int check_content(const char *path, const struct wl_listing_file *file,
         return rc;
     }
     fd = wl_file_open(path, 0, &identity, err);
-    rc = fd < 0 ? fd : hash_bytes(fd, path, digest, file->size_bytes, err);
+    rc = fd < 0 ? fd : hash_bytes(fd, path, digest, file->size_bytes, is_canceled, err);
     rc = rc < 0 ? rc : wl_digest_finish(digest, hex, err);
     if (fd >= 0) {
         (void)wl_sys->close(fd);
@@ -285,17 +290,17 @@ static int check_content(const char *path, const struct wl_listing_file *file,
 
 /* 1: whatever is known about the file, its content is the one wanted. */
 static int has_content(const struct wl_store *store, const struct wl_listing_file *file,
-                       struct wload_error *err)
+                       const atomic_bool *is_canceled, struct wload_error *err)
 {
     char *path = wl_store_file_path(store, file->name);
-    int rc = path ? check_content(path, file, err) : wl_store_no_memory(store, err);
+    int rc = path ? check_content(path, file, is_canceled, err) : wl_store_no_memory(store, err);
 
     wl_sys->free(path);
     return rc;
 }
 
 static int recognize(struct wl_store *store, const struct wl_listing_file *file,
-                     struct wload_error *err)
+                     const atomic_bool *is_canceled, struct wload_error *err)
 {
     struct record record;
     int64_t modified_ns;
@@ -305,11 +310,11 @@ static int recognize(struct wl_store *store, const struct wl_listing_file *file,
         return rc;
     }
     if (!read_record(store, file->name, &record) || !is_recorded(&record, file, modified_ns)) {
-        rc = has_content(store, file, err);
+        rc = is_canceled ? has_content(store, file, is_canceled, err) : WL_STORE_UNKNOWN;
     } else if (strcmp(record.commit, store->commit) == 0) {
         return 1;
     }
-    if (rc <= 0) {
+    if (rc != 1) {
         return rc;
     }
     rc = write_record(store, file, modified_ns, err);
@@ -317,11 +322,11 @@ static int recognize(struct wl_store *store, const struct wl_listing_file *file,
 }
 
 static int plain_adopt(struct wl_store *store, const struct wl_listing_file *file,
-                       struct wload_error *err)
+                       const atomic_bool *is_canceled, struct wload_error *err)
 {
-    int rc = recognize(store, file, err);
+    int rc = recognize(store, file, is_canceled, err);
 
-    if (rc > 0) {
+    if (rc == 1) {
         wl_store_sweep(store, file);
     }
     return rc;

@@ -37,13 +37,12 @@ static void advance(struct reading *reading, uint64_t bytes)
 
 /* ---- Who has the file --------------------------------------------------------------------- */
 
-/* We have the lock: the file is there by now, or it is ours to bring. */
-static int lead(struct wl_stream *stream, struct wload_error *err)
+/* We have the lock, and adopt() returned `rc`: the file is there by now, or it is ours to bring. */
+static int lead(struct wl_stream *stream, int rc, struct wload_error *err)
 {
     struct wl_store *store = &stream->snapshot->store;
     struct wl_partial_place place;
     struct wl_file_identity identity;
-    int rc = store->ops->adopt(store, stream->file, err);
 
     if (rc > 0) {
         rc = wl_file_open(stream->path, 0, &identity, err);
@@ -67,6 +66,7 @@ static int lead(struct wl_stream *stream, struct wload_error *err)
     if (rc < 0) {
         wl_partial_close(&stream->partial);
         wl_lock_release(&stream->lock);
+        stream->state = WL_STREAM_PASSING;
         return rc;
     }
     stream->state = WL_STREAM_LEADING;
@@ -79,7 +79,15 @@ static int try_lead(struct wl_stream *stream, struct wload_error *err)
     struct wl_store *store = &stream->snapshot->store;
     int rc = store->ops->lock(store, stream->file, &stream->lock, err);
 
-    return rc < 0 ? rc : lead(stream, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = store->ops->adopt(store, stream->file, NULL, err);
+    if (rc == WL_STORE_UNKNOWN) {
+        stream->state = WL_STREAM_CHECKING;
+        return WLOAD_OK;
+    }
+    return lead(stream, rc, err);
 }
 
 int wl_stream_open(struct wl_stream *stream, struct wload_error *err)
@@ -198,25 +206,54 @@ static void rest(void)
     (void)nanosleep(&moment, NULL);
 }
 
-/* With the mutex: if the leader has ended, it is our turn; if the disk takes nothing, nobody's. */
+/* With the mutex: what comes of `rc`, and of the state now.  If the disk takes nothing, nobody
+ * leads. */
+static int settle(struct wl_stream *stream, int rc, const struct wload_error *why,
+                  struct wload_error *err)
+{
+    if (rc == WLOAD_OK && stream->state == WL_STREAM_LEADING) {
+        stream->on_lead(stream->user, stream); /* before any thread brings what is to be written */
+    } else if (rc == WLOAD_ERR_IO || rc == WLOAD_ERR_NOSPACE) {
+        stream->state = WL_STREAM_PASSING;
+        stream->on_refusal(stream->user, why);
+        rc = WLOAD_OK;
+    }
+    if (rc < 0 && err) {
+        *err = *why;
+    }
+    return rc;
+}
+
+/* With the mutex: if the leader has ended, it is our turn. */
 static int take_turn(struct wl_stream *stream, struct wload_error *err)
 {
     struct wload_error why = {0};
     int rc = try_lead(stream, &why);
 
+    if (rc == WLOAD_ERR_LOCKED) {
+        return WLOAD_OK;
+    }
     if (rc == WLOAD_OK && stream->state == WL_STREAM_LEADING) {
         WL_LOG(&stream->snapshot->log, WLOAD_LOG_INFO, "cache",
                "'%s': its other download has ended; going on with it", stream->file->name);
-        stream->on_lead(stream->user, stream); /* before any thread brings what is to be written */
-    } else if (rc == WLOAD_ERR_IO || rc == WLOAD_ERR_NOSPACE) {
-        stream->state = WL_STREAM_PASSING;
-        stream->on_refusal(stream->user, &why);
-        rc = WLOAD_OK;
     }
-    if (rc < 0 && rc != WLOAD_ERR_LOCKED && err) {
-        *err = why;
+    return settle(stream, rc, &why, err);
+}
+
+/* The first read to come here hashes what lies at the path, the others wait for that. */
+static int read_checking(struct wl_stream *stream, struct wload_error *err)
+{
+    struct wl_store *store = &stream->snapshot->store;
+    struct wload_error why = {0};
+    int rc = WLOAD_OK;
+
+    (void)pthread_mutex_lock(&stream->mutex);
+    if (stream->state == WL_STREAM_CHECKING) {
+        rc = store->ops->adopt(store, stream->file, &stream->transfer->is_canceled, &why);
+        rc = settle(stream, lead(stream, rc, &why), &why, err);
     }
-    return rc == WLOAD_ERR_LOCKED ? WLOAD_OK : rc;
+    (void)pthread_mutex_unlock(&stream->mutex);
+    return rc;
 }
 
 /* With the mutex: there is a leader.  It is waited for while it gets on, with whatever part of the
@@ -321,6 +358,9 @@ int wl_stream_read(struct wl_stream *stream, struct wl_http *http, uint64_t offs
         state = stream->state;
         (void)pthread_mutex_unlock(&stream->mutex);
         switch (state) {
+        case WL_STREAM_CHECKING:
+            rc = read_checking(stream, err);
+            break;
         case WL_STREAM_LEADING:
             rc = read_leading(&reading, err);
             break;
@@ -370,6 +410,10 @@ void wl_stream_finish(struct wl_stream *stream)
 
     (void)pthread_mutex_lock(&stream->mutex);
     rc = stream->state == WL_STREAM_FOLLOWING ? try_lead(stream, &why) : WLOAD_ERR_LOCKED;
+    if (rc == WLOAD_OK && stream->state == WL_STREAM_CHECKING) {
+        rc =
+            lead(stream, 0, &why); /* what lies at the path is known less well than what was read */
+    }
     (void)pthread_mutex_unlock(&stream->mutex);
     /* What was proven is what the view showed. */
     if (rc == WLOAD_OK && stream->state == WL_STREAM_LEADING && stream->view.fd >= 0 &&

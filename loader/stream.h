@@ -2,14 +2,19 @@
 /*
  * A stream: one file of a model that a job reads while it comes.
  *
+ *   CHECKING   we have its lock, and a file is at its path: the first read hashes that
  *   LEADING    we have its lock: from the hub, or what its partial file has already
  *   FOLLOWING  another has: from that one's partial file, as it grows
  *   WHOLE      it has been published by now: from the file
  *   PASSING    nothing is kept, or wl_stream_begin() is still to come: from the hub
  *
+ *   CHECKING  --it is the file-----------------------> WHOLE
+ *   CHECKING  --it is another------------------------> LEADING
  *   FOLLOWING --the lock is free, the file is there--> WHOLE
+ *   FOLLOWING --the same, but it may be another------> CHECKING
  *   FOLLOWING --the lock is free, no file------------> LEADING: the other one has died
  *   FOLLOWING --the same, and the disk takes nothing-> PASSING
+ *   CHECKING  --the disk takes nothing---------------> PASSING
  *   LEADING   --the disk is full---------------------> PASSING
  *
  * So no two processes ask for the same bytes, and no file is written twice.  Who
@@ -28,6 +33,7 @@
 #include "cache/transfer.h"
 
 enum wl_stream_state {
+    WL_STREAM_CHECKING,
     WL_STREAM_LEADING,
     WL_STREAM_FOLLOWING,
     WL_STREAM_WHOLE,
@@ -40,7 +46,8 @@ struct wl_stream {
     const struct wl_listing_file *file;
     const char *path;               /* that it has when it is published */
     enum wload_io_policy io_policy; /* of what is written */
-    /* It has followed, and leads from now on: what comes has to be written.  With the mutex. */
+    /* It has followed, or checked, and leads from now on: what comes has to be written.  With the
+     * mutex. */
     void (*on_lead)(void *user, struct wl_stream *stream);
     /* It would lead, and the disk takes nothing: so it is PASSING.  With the mutex. */
     void (*on_refusal)(void *user, const struct wload_error *why);
@@ -65,8 +72,9 @@ struct wl_stream {
  * zero. */
 int wl_stream_open(struct wl_stream *stream, struct wload_error *err);
 
-/* Before the first read, if the file is to be kept: from now on it is LEADING, FOLLOWING or WHOLE,
- * and where it leads, others wait for it.  An error leaves it PASSING. */
+/* Before the first read, if the file is to be kept: from now on it is CHECKING, LEADING, FOLLOWING
+ * or WHOLE, and in the first two others wait for it.  Nothing is hashed here, so that this takes
+ * no time.  An error leaves it PASSING. */
 int wl_stream_begin(struct wl_stream *stream, struct wload_error *err);
 
 /*

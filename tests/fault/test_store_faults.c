@@ -60,7 +60,7 @@ static int fetch_first(struct wl_store *store, struct wload_error *err)
     if (rc < 0) {
         return rc;
     }
-    rc = store->ops->adopt(store, &files[0], err);
+    rc = store->ops->adopt(store, &files[0], &never_canceled, err);
     rc = rc == 0 ? bring_in_parts(store, err) : rc;
     wl_lock_release(&lock);
     return rc < 0 ? rc : WLOAD_OK;

@@ -80,6 +80,24 @@ def a_directory_of_another_revision(stack):
             assert pathlib.Path(place, path).read_bytes() == repo.files[path].data, path
 
 
+@flow
+def a_directory_that_is_slow_to_read(stack):
+    """A time-out and a cancel hold while it is found out what lies there, too."""
+    repo = model((3 << 20,), 1)
+    number = number_of(repo)
+    [path] = (path for path in repo.files if path.endswith(".safetensors"))
+    right = repo.files[path].data
+    for content, missing_bytes in ((right, 0), (bytes(len(right)), len(right))):
+        for case, ended in ("leave", []), ("check", [[number, missing_bytes]]):
+            run = first.LoadRun(stack, repo)
+            place = stack.enter_context(tempfile.TemporaryDirectory())
+            pathlib.Path(place, path).write_bytes(content)
+            assert jobs_of(run, case, place) == ended
+            [[again, received]] = jobs_of(run, "load", place)
+            assert again == number and received in (0, missing_bytes)
+            assert received == 0 or case == "leave"
+
+
 # ---- Several jobs ------------------------------------------------------------------------------
 
 @flow

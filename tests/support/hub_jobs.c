@@ -6,6 +6,8 @@
  *   hub_jobs two SPEC           two, of which the one that is started last is run first
  *   hub_jobs slow SPEC          one, with a disk that is not done when all has landed
  *   hub_jobs cancel SPEC        the same, canceled then
+ *   hub_jobs check SPEC DIR     one, with a disk that is slow to read what lies in DIR already
+ *   hub_jobs leave SPEC DIR     the same, canceled meanwhile
  *
  * Prints of each that ends well a number that all bytes of all tensors make, and how many bytes
  * were received.
@@ -110,7 +112,7 @@ static struct {
     bool is_asked; /* somebody waits for it */
 } disk = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static int slow_fsync(int fd)
+static void wait_for_disk(void)
 {
     (void)pthread_mutex_lock(&disk.mutex);
     disk.is_asked = true;
@@ -118,7 +120,21 @@ static int slow_fsync(int fd)
         (void)pthread_cond_wait(&disk.changed, &disk.mutex);
     }
     (void)pthread_mutex_unlock(&disk.mutex);
+}
+
+static int slow_fsync(int fd)
+{
+    wait_for_disk();
     return wl_sys_real.fsync(fd);
+}
+
+/* Of what is hashed: nothing else is read in parts as large as these. */
+static ssize_t slow_pread(int fd, void *memory, size_t size_bytes, off_t offset)
+{
+    if (size_bytes == 1u << 20) {
+        wait_for_disk();
+    }
+    return wl_sys_real.pread(fd, memory, size_bytes, offset);
 }
 
 static void set_stuck(bool is_stuck)
@@ -185,20 +201,57 @@ static void load_and_cancel(struct wload_model *model)
     wload_job_free(load.job);
 }
 
+/* ---- What lies there already ------------------------------------------------------------------
+ */
+
+/* Start it, and run it until it waits to know what lies there. */
+static void load_but_for_the_check(struct load *load, struct wload_model *model)
+{
+    struct wload_error err;
+
+    start(load, model);
+    set_stuck(true);
+    do {
+        CHECK_EQ(wload_job_run(load->job, 1, &err), WLOAD_PENDING);
+    } while (!is_asked());
+    CHECK_EQ(wload_job_run(load->job, 0, &err), WLOAD_PENDING);
+    CHECK_EQ(stats_of(load).landed_bytes, 0);
+}
+
+static void load_checked(struct wload_model *model)
+{
+    struct load load = {0};
+
+    load_but_for_the_check(&load, model);
+    set_stuck(false);
+    finish(&load);
+}
+
+static void load_and_leave(struct wload_model *model)
+{
+    struct load load = {0};
+    struct wload_error err;
+
+    load_but_for_the_check(&load, model);
+    wload_job_cancel(load.job);
+    CHECK_EQ(wload_job_run(load.job, -1, &err), WLOAD_ERR_CANCELED);
+    set_stuck(false);
+    wload_job_free(load.job);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(struct wload_model *model);
-    } cases[] = {{"load", load_once},
-                 {"two", load_twice},
-                 {"slow", load_slowly},
-                 {"cancel", load_and_cancel}};
+    } cases[] = {{"load", load_once},         {"two", load_twice},     {"slow", load_slowly},
+                 {"cancel", load_and_cancel}, {"check", load_checked}, {"leave", load_and_leave}};
     struct wl_sys table = wl_sys_real;
     struct wload_model *model;
 
     CHECK(argc == 3 || argc == 4);
     table.fsync = slow_fsync;
+    table.pread = slow_pread;
     wl_sys = &table;
     model = open_model(argv[2], argc == 4 ? argv[3] : NULL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

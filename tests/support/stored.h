@@ -53,6 +53,8 @@ static inline int stored_bring(struct wl_store *store, const struct wl_listing_f
     return rc;
 }
 
+static const atomic_bool never_canceled;
+
 /* 1: it was there.  0: it was downloaded. */
 static inline int stored_fetch(struct wl_store *store, const struct wl_listing_file *file,
                                const char *text, struct wload_error *err)
@@ -63,7 +65,7 @@ static inline int stored_fetch(struct wl_store *store, const struct wl_listing_f
     if (rc < 0) {
         return rc;
     }
-    rc = store->ops->adopt(store, file, err);
+    rc = store->ops->adopt(store, file, &never_canceled, err);
     rc = rc == 0 ? stored_bring(store, file, text, err) : rc;
     wl_lock_release(&lock);
     return rc;

@@ -165,7 +165,7 @@ static void count_warning(void *user, enum wload_log_level level, const char *co
 }
 
 /* A new cache, in which the snapshot is begun. */
-static void begin_cache(const char *name)
+static void begin_store(const char *name, const struct wl_store_ops *ops)
 {
     struct wl_listing listing = {.files = &file, .count = 1, .is_complete = true};
     struct wload_error err = {0};
@@ -174,8 +174,8 @@ static void begin_cache(const char *name)
     snapshot = (struct wl_snapshot){.config = {.endpoint = endpoint, .lock_timeout_ms = -1},
                                     .log = {.line = count_warning, .level = WLOAD_LOG_WARN},
                                     .spec = {.kind = WL_HUB_MODEL, .path = repo}};
-    CHECK_OK(wl_store_init(&snapshot.store, &wl_store_hub, &snapshot.config, &snapshot.log,
-                           WL_HUB_MODEL, repo, cache, STORED_COMMIT, &err),
+    CHECK_OK(wl_store_init(&snapshot.store, ops, &snapshot.config, &snapshot.log, WL_HUB_MODEL,
+                           repo, cache, STORED_COMMIT, &err),
              &err);
     CHECK_OK(snapshot.store.ops->begin(&snapshot.store, &listing, &err), &err);
     (void)snprintf(published, sizeof(published), "%s/%s", snapshot.store.snapshot_path, NAME);
@@ -185,6 +185,11 @@ static void begin_cache(const char *name)
     expect_nothing();
     atomic_store(&transfer.is_canceled, false);
     atomic_store(&warning_count, 0);
+}
+
+static void begin_cache(const char *name)
+{
+    begin_store(name, &wl_store_hub);
 }
 
 static void end_cache(unsigned partial_count, bool is_published)

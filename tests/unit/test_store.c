@@ -178,7 +178,7 @@ static void check_refusals(void)
              WLOAD_ERR_FORMAT);
     store = open_store("none", STORED_COMMIT);
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err), 0);
     CHECK_EQ(wl_store_listing(&store, &listing, &err), WLOAD_ERR_NOT_FOUND);
     CHECK(!wl_store_hash(&store, "a.json", hash));
     CHECK(wl_store_file_path(&store, "../a.json") == NULL);
@@ -280,7 +280,8 @@ static void check_shared_blob(void)
     begin(&store, &(struct wl_listing){0});
     CHECK_EQ(symlink("../../blobs/8c/" SHA256, in_repo("shared", "blobs/", file.hash)), 0);
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1); /* the link is all that was missing */
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err),
+             1); /* the link is all that was missing */
     CHECK_EQ(store.ops->find(&store, &file, &err), 1);
     CHECK(wl_store_hash(&store, file.name, hash));
     CHECK_STR(hash, file.hash); /* of the first link, not of the last */
@@ -291,7 +292,7 @@ static void check_shared_blob(void)
     CHECK(S_ISLNK(stored_status(moved).st_mode));
     wl_sys->free(moved);
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err), 0);
 
     CHECK_EQ(symlink("../../blobs/8c/" SHA256, in_repo("shared", "blobs/", file.hash)), 0);
     CHECK_OK(stored_bring(&store, &file, "weights", &err), &err); /* as with --force */
@@ -327,17 +328,17 @@ static void check_links(void)
     CHECK_EQ(store.ops->find(&store, &unknown, &err), 1);
     tree_write_text(snapshot_file, "cut");
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1);
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err), 1);
     stored_check_link(tree_path(snapshot_file), target);
 
     tree_write_text("links/models--org--name/blobs/x", "");
     CHECK_EQ(truncate(in_repo("links", "blobs/", file.hash), 3), 0);
     CHECK_EQ(store.ops->find(&store, &file, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 0); /* too short to be it */
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err), 0); /* too short to be it */
     bring(&store, &file, "content");
-    CHECK_EQ(store.ops->adopt(&store, &unknown, &err), 1);
+    CHECK_EQ(store.ops->adopt(&store, &unknown, &never_canceled, &err), 1);
     CHECK_EQ(unlink(tree_path(snapshot_file)), 0);
-    CHECK_EQ(store.ops->adopt(&store, &unknown, &err), 0);
+    CHECK_EQ(store.ops->adopt(&store, &unknown, &never_canceled, &err), 0);
     CHECK_EQ(stored_count(tree_path("links"), ".link"), 0);
     wl_store_clear(&store);
 }
@@ -462,7 +463,7 @@ static void check_without_links(const char *cache)
     /* What was cached when there were links is copied, and stays for them. */
     tree_write_text("made", "content");
     CHECK_EQ(rename(tree_path("made"), in_repo(cache, "blobs/", files[0].hash)), 0);
-    CHECK_EQ(second.ops->adopt(&second, &files[0], &err), 1);
+    CHECK_EQ(second.ops->adopt(&second, &files[0], &never_canceled, &err), 1);
     CHECK(S_ISREG(
         stored_status(in_repo(cache, "snapshots/" STORED_OTHER "/", "sub/a.json")).st_mode));
     stored_check_text(in_repo(cache, "snapshots/" STORED_OTHER "/", "sub/a.json"), "content");
@@ -581,7 +582,7 @@ static void check_read_only(void)
     wl_sys = &table;
     CHECK_EQ(store.ops->find(&store, &file, &err), 1);
     CHECK_EQ(store.ops->find(&store, &missing, &err), 0);
-    CHECK_EQ(store.ops->adopt(&store, &file, &err), 1);
+    CHECK_EQ(store.ops->adopt(&store, &file, &never_canceled, &err), 1);
     CHECK(wl_store_hash(&store, file.name, hash));
     CHECK_OK(store.ops->lock(&store, &missing, &lock, &err), &err);
     CHECK(!lock.is_held);
@@ -623,8 +624,8 @@ static void check_quarantine(void)
     moved = NULL;
 
     /* Missing for everybody, and the rest is where it was. */
-    CHECK_EQ(first.ops->adopt(&first, &file, &err), 0);
-    CHECK_EQ(second.ops->adopt(&second, &twin, &err), 0);
+    CHECK_EQ(first.ops->adopt(&first, &file, &never_canceled, &err), 0);
+    CHECK_EQ(second.ops->adopt(&second, &twin, &never_canceled, &err), 0);
     CHECK_EQ(first.ops->find(&first, &other, &err), 1);
     CHECK_EQ(stored_count(tree_path("wrong/models--org--name/snapshots"), ""), 1);
     CHECK_EQ(wl_store_quarantine(&first, &file, &moved, &err), WLOAD_ERR_NOT_FOUND);

@@ -41,7 +41,7 @@ static int adopt(struct wl_store *store, const struct wl_listing_file *file)
 {
     struct wload_error err = {0};
 
-    return store->ops->adopt(store, file, &err);
+    return store->ops->adopt(store, file, &never_canceled, &err);
 }
 
 /* Set when the file was last changed. */
@@ -348,6 +348,53 @@ static void check_expected(void)
     expect("", "c", WLOAD_OK);
 }
 
+/* ---- What takes long ------------------------------------------------------------ */
+
+#define LONG_BYTES (5u << 20)
+
+static atomic_bool is_canceled;
+static unsigned reads_left, read_count; /* of content; then comes the cancel */
+
+static ssize_t counting_pread(int fd, void *memory, size_t size_bytes, off_t offset)
+{
+    if (size_bytes >= 1u << 20) {
+        read_count++;
+        atomic_store(&is_canceled, --reads_left == 0);
+    }
+    return wl_sys_real.pread(fd, memory, size_bytes, offset);
+}
+
+/* A content is hashed by those alone who say so, and they can be stopped. */
+static void check_hashing(void)
+{
+    static char text[LONG_BYTES + 1];
+    struct wl_sys table = wl_sys_real;
+    struct wl_store store = open_store(STORED_COMMIT);
+    struct wload_error err = {0};
+    struct wl_listing_file file;
+
+    memset(text, 'x', LONG_BYTES);
+    file = stored_file(NAME, text, true);
+    (void)unlink(tree_path(PATH));
+    (void)unlink(tree_path(RECORD));
+    tree_write_text(PATH, text);
+    table.pread = counting_pread;
+    wl_sys = &table;
+    reads_left = 2;
+    CHECK_EQ(store.ops->adopt(&store, &file, NULL, &err), WL_STORE_UNKNOWN);
+    CHECK_EQ(read_count, 0);
+    CHECK_EQ(store.ops->adopt(&store, &file, &is_canceled, &err), WLOAD_ERR_CANCELED);
+    CHECK_EQ(err.code, WLOAD_ERR_CANCELED);
+    CHECK_EQ(read_count, 2);
+    CHECK(access(tree_path(RECORD), F_OK) != 0);
+    CHECK_EQ(adopt(&store, &file), 1);
+    read_count = 0;
+    CHECK_EQ(store.ops->adopt(&store, &file, NULL, &err), 1); /* by its record */
+    CHECK_EQ(read_count, 0);
+    wl_sys = &wl_sys_real;
+    wl_store_clear(&store);
+}
+
 int main(void)
 {
     check_layout();
@@ -359,5 +406,6 @@ int main(void)
     check_planted();
     check_quarantine();
     check_expected();
+    check_hashing();
     return 0;
 }

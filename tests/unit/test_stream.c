@@ -340,6 +340,131 @@ static void check_stalled(int64_t limit_s, unsigned warnings)
     end_cache(1, false);
 }
 
+/* ---- A file that lies there already -----------------------------------------------------------
+ */
+
+static atomic_uint hashed_count;
+
+static ssize_t counting_pread(int fd, void *memory, size_t size_bytes, off_t offset)
+{
+    atomic_fetch_add(&hashed_count, size_bytes == 1u << 20);
+    return wl_sys_real.pread(fd, memory, size_bytes, offset);
+}
+
+/* It has no record, so that its content alone tells. */
+static void write_there(const char *directory, bool is_right)
+{
+    char path[TREE_PATH_BYTES];
+
+    content[SIZE / 2] ^= is_right ? 0 : 1;
+    (void)snprintf(path, sizeof(path), "%s/" NAME, directory);
+    tree_write_text(path, content);
+    content[SIZE / 2] ^= is_right ? 0 : 1;
+}
+
+/* Who begins hashes nothing: one of the reads does, once, and the others wait for it. */
+static void check_there(bool is_right)
+{
+    struct wl_sys table = wl_sys_real;
+    struct wl_stream stream;
+    struct read reads[3];
+
+    begin_store(is_right ? "right" : "another", &wl_store_plain);
+    write_there(is_right ? "right" : "another", is_right);
+    table.pread = counting_pread;
+    wl_sys = &table;
+    atomic_store(&hashed_count, 0);
+    open_stream(&stream, WL_STREAM_CHECKING);
+    CHECK_EQ(atomic_load(&hashed_count), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        start_read(&reads[i], &stream, 4 * i * BLOCK, i < 2 ? 4 * BLOCK : SIZE - 8 * BLOCK);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        finish_read(&reads[i], WLOAD_OK);
+    }
+    CHECK_EQ(atomic_load(&hashed_count), SIZE >> 20);
+    wl_sys = &wl_sys_real;
+    CHECK_EQ(stream.state, is_right ? WL_STREAM_WHOLE : WL_STREAM_LEADING);
+    CHECK_EQ(told.lead_count, !is_right);
+    CHECK_EQ(asked_bytes(), is_right ? 0 : SIZE);
+    if (!is_right) {
+        put(&stream, 0, 13);
+    }
+    publish(&stream);
+    wl_stream_close(&stream);
+    end_cache(0, true);
+}
+
+static void check_there_canceled(void)
+{
+    struct wl_stream stream, next;
+
+    begin_store("there-canceled", &wl_store_plain);
+    write_there("there-canceled", true);
+    open_stream(&stream, WL_STREAM_CHECKING);
+    atomic_store(&transfer.is_canceled, true);
+    read_range(&stream, 0, BLOCK, WLOAD_ERR_CANCELED);
+    open_stream(&next, WL_STREAM_CHECKING); /* the lock is free */
+    wl_stream_close(&next);
+    wl_stream_close(&stream);
+    CHECK_EQ(hub.count + told.lead_count + told.refusal_count, 0);
+    end_cache(0, true);
+}
+
+static void check_there_refused(void)
+{
+    struct wl_sys table = wl_sys_real;
+    struct wl_stream stream;
+
+    begin_store("there-refused", &wl_store_plain);
+    write_there("there-refused", false);
+    table.fallocate = full_fallocate;
+    wl_sys = &table;
+    atomic_store(&is_full, true);
+    open_stream(&stream, WL_STREAM_CHECKING);
+    read_range(&stream, 0, SIZE, WLOAD_OK);
+    CHECK_EQ(stream.state, WL_STREAM_PASSING);
+    CHECK_EQ(told.refusal_count, 1);
+    CHECK_EQ(told.why.code, WLOAD_ERR_NOSPACE);
+    wl_stream_close(&stream);
+    wl_sys = &wl_sys_real;
+    CHECK_EQ(unlink(published), 0);
+    end_cache(0, false);
+}
+
+/* The leader dies before the end, or at it: then what was read of it is better known. */
+static void check_there_left(bool is_all_read)
+{
+    const char *name = is_all_read ? "there-read" : "there-left";
+    struct wl_sys table = wl_sys_real;
+    struct wl_stream leader, follower;
+
+    begin_store(name, &wl_store_plain);
+    open_stream(&leader, WL_STREAM_LEADING);
+    open_stream(&follower, WL_STREAM_FOLLOWING);
+    put(&leader, 0, 13);
+    if (is_all_read) {
+        read_range(&follower, 0, SIZE, WLOAD_OK);
+    } else {
+        wl_stream_discard(&leader);
+    }
+    wl_stream_close(&leader);
+    write_there(name, !is_all_read);
+    table.pread = counting_pread;
+    wl_sys = &table;
+    atomic_store(&hashed_count, 0);
+    if (!is_all_read) {
+        read_range(&follower, 0, SIZE, WLOAD_OK);
+        CHECK_EQ(follower.state, WL_STREAM_WHOLE);
+    }
+    wl_stream_finish(&follower);
+    CHECK_EQ(atomic_load(&hashed_count), is_all_read ? 0 : SIZE >> 20);
+    wl_sys = &wl_sys_real;
+    wl_stream_close(&follower);
+    CHECK_EQ(hub.count + told.lead_count, 0);
+    end_cache(0, true);
+}
+
 /* ---- A leader that dies at the end
  * ------------------------------------------------------------------- */
 
@@ -455,6 +580,12 @@ int main(void)
     check_canceled();
     check_stalled(2, 0);
     check_stalled(12, 1);
+    check_there(true);
+    check_there(false);
+    check_there_canceled();
+    check_there_refused();
+    check_there_left(false);
+    check_there_left(true);
     check_finished_for_another();
     check_finished_for_a_stranger();
     check_finished_with_gaps();
