@@ -291,7 +291,8 @@ struct wload_fetch_options {
     uint32_t is_unkept; /* not 0, of a load: weights go to their place alone, no file is left */
     uint32_t io_policy; /* enum wload_io_policy, of what is written; AUTO: O_DIRECT if possible */
     /* Called on the caller's thread, at most ten times a second, and once at the end.  Not 0
-     * stops with WLOAD_ERR_CALLBACK. */
+     * stops with WLOAD_ERR_CALLBACK.  Of a load, while wload_model_open() downloads small files,
+     * and while it waits for headers. */
     int (*on_progress)(void *user, const struct wload_fetch_progress *progress);
     void *user;
 };

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/headers.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/sys.h"
 #include "cache/hub_api.h"
 #include "loader/safetensors.h"
 
 #define THREADS_MAX      16u
-#define THREADS_MAX_DISK 4u          /* there it is a matter of CPUs, on a hub one of waiting */
+#define THREADS_MAX_DISK 4u /* there it is a matter of CPUs, on a hub one of waiting */
+#define SECOND_NS        1000000000
+#define PROGRESS_NS      (SECOND_NS / 10)
 #define FIRST_BYTES      (16u << 10) /* of a file, asked for at once: most headers are shorter */
 
 struct team {
     struct wl_snapshot *snapshot; /* NULL: all files are here */
-    struct wl_transfer transfer;  /* with a snapshot */
+    struct wl_transfer transfer;  /* with a snapshot, as are the next three */
+    const struct wload_fetch_options *fetch;
+    int64_t begin_ns;
+    bool is_stopped; /* on_progress has enough */
     struct wl_weights *files;
     struct wl_table *tables;
     uint32_t count;
@@ -195,25 +203,87 @@ static uint32_t threads_wanted(const struct team *team)
     return (uint32_t)wl_min(most, team->count);
 }
 
+static bool is_watched(const struct team *team)
+{
+    return team->snapshot && team->fetch->on_progress && !team->is_stopped;
+}
+
+static void report(struct team *team)
+{
+    const struct wload_snapshot *shown = &team->snapshot->shown;
+    const struct wload_fetch_progress progress = {
+        .total_bytes = shown->total_bytes,
+        .present_bytes = shown->total_bytes - shown->missing_bytes,
+        .received_bytes = shown->received_bytes + atomic_load(&team->transfer.received_bytes),
+        .elapsed_ns = wl_clock_ns() - team->begin_ns,
+        .file_count = shown->file_count,
+        .done_count = shown->file_count - shown->missing_count,
+    };
+
+    if (team->fetch->on_progress(team->fetch->user, &progress) != 0) {
+        team->is_stopped = true;
+        atomic_store(&team->has_failed, true);
+        wl_transfer_cancel(&team->transfer);
+    }
+}
+
+/* Until the thread has ended; the caller hears of it meanwhile. */
+static void join(struct team *team, pthread_t thread)
+{
+    bool has_ended = false;
+
+    while (is_watched(team) && !has_ended) {
+        struct timespec until;
+
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += PROGRESS_NS;
+        until.tv_sec += until.tv_nsec / SECOND_NS;
+        until.tv_nsec %= SECOND_NS;
+        has_ended = pthread_timedjoin_np(thread, NULL, &until) != ETIMEDOUT;
+        if (!has_ended) {
+            report(team);
+        }
+    }
+    if (!has_ended) {
+        (void)pthread_join(thread, NULL);
+    }
+}
+
+/* Returns how many of them have worked, and ended. */
+static uint32_t work_all(struct team *team, struct worker *workers)
+{
+    /* Where it need not watch the caller's thread is the first. */
+    const uint32_t first = is_watched(team) ? 0 : 1;
+    uint32_t wanted = threads_wanted(team);
+    uint32_t started = first;
+
+    while (started < wanted &&
+           wl_sys->thread_start(&workers[started].thread, work, &workers[started]) == 0) {
+        started++;
+    }
+    if (first == 1 || started == 0) { /* where no more can be had it does all */
+        (void)work(&workers[0]);
+    }
+    for (uint32_t i = first; i < started; i++) {
+        join(team, workers[i].thread);
+    }
+    return (uint32_t)wl_max(started, 1);
+}
+
 /* Returns the error of the first file that has one. */
 static int run(struct team *team, struct wload_error *err)
 {
     struct worker workers[THREADS_MAX] = {0};
     const struct worker *failed = NULL;
-    uint32_t wanted = threads_wanted(team);
-    uint32_t started = 1;
+    uint32_t started;
 
     for (uint32_t i = 0; i < THREADS_MAX; i++) {
         workers[i].team = team;
     }
-    /* The caller's thread is the first; where no more can be had it does all. */
-    while (started < wanted &&
-           wl_sys->thread_start(&workers[started].thread, work, &workers[started]) == 0) {
-        started++;
-    }
-    (void)work(&workers[0]);
-    for (uint32_t i = 1; i < started; i++) {
-        (void)pthread_join(workers[i].thread, NULL);
+    started = work_all(team, workers);
+    if (team->is_stopped) {
+        return wl_err_set(err, WLOAD_ERR_CALLBACK, "'%s': on_progress stopped the download",
+                          team->snapshot->spec.path);
     }
     for (uint32_t i = 0; i < started; i++) {
         if (workers[i].rc < 0 && (!failed || workers[i].file < failed->file)) {
@@ -230,16 +300,22 @@ static int run(struct team *team, struct wload_error *err)
 }
 
 int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
-                    struct wl_snapshot *snapshot, uint32_t connection_count,
+                    struct wl_snapshot *snapshot, const struct wload_fetch_options *fetch,
                     struct wload_error *err)
 {
-    struct team team = {.snapshot = snapshot, .files = files, .tables = tables, .count = count};
+    struct team team = {.snapshot = snapshot,
+                        .fetch = fetch,
+                        .files = files,
+                        .tables = tables,
+                        .count = count,
+                        .begin_ns = wl_clock_ns()};
     int rc;
 
     if (!snapshot) {
         return run(&team, err);
     }
-    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log, connection_count, err);
+    rc = wl_transfer_init(&team.transfer, &snapshot->config, &snapshot->log,
+                          fetch->connection_count, err);
     if (rc == WLOAD_OK) {
         rc = run(&team, err);
         wl_transfer_clear(&team.transfer);

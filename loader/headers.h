@@ -26,11 +26,11 @@ struct wl_weights {
 
 /*
  * Fill tables[i] from files[i]; headers of files that are `listed` come from the
- * hub that `snapshot` is of, over as many connections at once; 0: the default.  On
- * failure the tables are the caller's to clear all the same.
+ * hub that `snapshot` is of, as `fetch` says: its connections, and its on_progress,
+ * which may stop it.  On failure the tables are the caller's to clear all the same.
  */
 int wl_headers_read(struct wl_weights *files, struct wl_table *tables, uint32_t count,
-                    struct wl_snapshot *snapshot, uint32_t connection_count,
+                    struct wl_snapshot *snapshot, const struct wload_fetch_options *fetch,
                     struct wload_error *err);
 
 #endif /* WL_HEADERS_H */

@@ -263,7 +263,7 @@ static int open_model(struct wload_model *model, const char *spec,
     rc = rc < 0 ? rc : find_files(&opening, err);
     rc = rc < 0 ? rc
                 : wl_headers_read(opening.files, opening.tables, opening.file_count,
-                                  opening.manifest.snapshot, opening.fetch.connection_count, err);
+                                  opening.manifest.snapshot, &opening.fetch, err);
     rc = rc < 0 ? rc : check_shards(&opening, err);
     rc = rc < 0 ? rc : build(&opening, model, err);
     clear_opening(&opening);

@@ -110,6 +110,15 @@ def a_job_that_is_started_and_not_run(stack):
     run.judge_load()
 
 
+# ---- The beginning -------------------------------------------------------------------------------
+
+@flow
+def headers_that_do_not_come(stack):
+    run = first.LoadRun(stack, first.SINGLE, [{"match": {"path": "safetensors$"},
+                                               "action": {"delay": 10 * harness.TIMEOUT_S}}])
+    assert jobs_of(run, "stop") == []
+
+
 # ---- The end -----------------------------------------------------------------------------------
 
 @flow

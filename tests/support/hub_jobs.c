@@ -8,6 +8,7 @@
  *   hub_jobs cancel SPEC        the same, canceled then
  *   hub_jobs check SPEC DIR     one, with a disk that is slow to read what lies in DIR already
  *   hub_jobs leave SPEC DIR     the same, canceled meanwhile
+ *   hub_jobs stop SPEC          none: opening the model is stopped while its headers come
  *
  * Prints of each that ends well a number that all bytes of all tensors make, and how many bytes
  * were received.
@@ -239,6 +240,40 @@ static void load_and_leave(struct wload_model *model)
     wload_job_free(load.job);
 }
 
+/* ---- Opening ------------------------------------------------------------------------------------
+ */
+
+static int stop(void *user, const struct wload_fetch_progress *progress)
+{
+    unsigned *count = user;
+
+    CHECK(progress->file_count == 1 && progress->done_count == 0);
+    CHECK(progress->present_bytes == 0 && progress->total_bytes > 0);
+    ++*count;
+    return 1;
+}
+
+/* Without small files to download, so that it is the headers that are waited for. */
+static void stop_opening(const char *spec)
+{
+    unsigned count = 0;
+    const struct wload_snapshot_options snapshot = {.struct_size = sizeof(snapshot),
+                                                    .scope = WLOAD_SCOPE_WEIGHTS};
+    const struct wload_fetch_options fetch = {.struct_size = sizeof(fetch),
+                                              .on_progress = stop,
+                                              .user = &count};
+    const struct wload_model_options options = {.struct_size = sizeof(options),
+                                                .snapshot = &snapshot,
+                                                .fetch = &fetch};
+    struct wload_model *model;
+    struct wload_error err = {0};
+
+    CHECK_EQ(wload_model_open(NULL, spec, &options, &model, &err), WLOAD_ERR_CALLBACK);
+    CHECK_EQ(err.code, WLOAD_ERR_CALLBACK);
+    CHECK(strstr(err.message, "on_progress stopped the download"));
+    CHECK_EQ(count, 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -253,6 +288,10 @@ int main(int argc, char **argv)
     table.fsync = slow_fsync;
     table.pread = slow_pread;
     wl_sys = &table;
+    if (strcmp(argv[1], "stop") == 0) {
+        stop_opening(argv[2]);
+        return 0;
+    }
     model = open_model(argv[2], argc == 4 ? argv[3] : NULL);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (strcmp(argv[1], cases[i].name) == 0) {
