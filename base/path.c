@@ -223,6 +223,13 @@ static char *join(const char *base, const char *rest, bool *is_link)
     return out;
 }
 
+static void cut_slashes(char *path)
+{
+    for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--) {
+        path[end - 1] = '\0';
+    }
+}
+
 int wl_path_resolve(char **path, struct wload_error *err)
 {
     bool is_link = true;
@@ -233,7 +240,8 @@ int wl_path_resolve(char **path, struct wload_error *err)
         char *out;
 
         if (!base && (*path)[0] == '/') {
-            return WLOAD_OK; /* no /proc: it is good as it is */
+            cut_slashes(*path); /* no /proc: it is good as it is, but for those */
+            return WLOAD_OK;
         }
         if (!base) {
             return wl_err_set(err, WLOAD_ERR_IO, "cannot tell where '%s' is: use an absolute path",

@@ -18,8 +18,8 @@ char *wl_path_expand_home(const char *text);
  * memory. */
 char *wl_path_expand(const char *text);
 
-/* Make *path, which is replaced, absolute, with its links resolved: those of what does not exist,
- * too, so that it can be made where they lead. */
+/* Make *path, which is replaced, absolute, without a slash at its end, with its links resolved:
+ * those of what does not exist, too, so that it can be made where they lead. */
 int wl_path_resolve(char **path, struct wload_error *err);
 
 #endif /* WL_PATH_H */

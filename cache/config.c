@@ -160,6 +160,15 @@ static int find_hub_cache(const struct wl_log *log, const char *asked, const cha
     return rc < 0 ? rc : wl_path_resolve(&config->hub_cache, err);
 }
 
+static int find_local_dir(const char *asked, struct wl_config *config, struct wload_error *err)
+{
+    if (!asked) {
+        return WLOAD_OK;
+    }
+    config->local_dir = wl_path_expand_home(asked);
+    return config->local_dir ? wl_path_resolve(&config->local_dir, err) : no_memory(err);
+}
+
 static int find_roots(const struct wl_log *log, struct wl_config *config, struct wload_error *err)
 {
     for (size_t i = 0; i < WL_COUNT_OF(root_variables); i++) {
@@ -457,6 +466,9 @@ int wl_config_read(const struct wl_log *log, const struct wl_config_overrides *o
         rc = find_hub_cache(log, overrides->cache_dir, home, &config, err);
     }
     if (rc == WLOAD_OK) {
+        rc = find_local_dir(overrides->local_dir, &config, err);
+    }
+    if (rc == WLOAD_OK) {
         rc = find_roots(log, &config, err);
     }
     if (rc == WLOAD_OK) {
@@ -495,6 +507,7 @@ void wl_config_clear(struct wl_config *config)
     wl_sys->free(config->token);
     wl_sys->free(config->token_note);
     wl_sys->free(config->hub_cache);
+    wl_sys->free(config->local_dir);
     wl_sys->free(config->endpoint);
     wl_sys->free(config->ca_file);
     wl_sys->free(config->ca_path);

@@ -19,6 +19,7 @@
 
 struct wl_config {
     char *hub_cache;                             /* absolute, links resolved */
+    char *local_dir;                             /* the same; NULL: none was asked for */
     char *plain_roots[WL_CONFIG_ROOTS_MAX];      /* directories of <org>/<name>/ */
     const char *root_names[WL_CONFIG_ROOTS_MAX]; /* the variables that named them */
     uint32_t root_count;
@@ -40,7 +41,8 @@ struct wl_config {
 /* What the caller says instead of the environment; NULL: the environment. */
 struct wl_config_overrides {
     const char *cache_dir;
-    const char *token; /* "": none, whatever the environment says */
+    const char *local_dir; /* there is no other source of it */
+    const char *token;     /* "": none, whatever the environment says */
     bool is_offline;
 };
 

@@ -244,7 +244,7 @@ static int try_directory(struct search *search, const char *path, struct wload_e
         return rc;
     }
     rc = wl_listing_walk(&snapshot->log, path, &snapshot->listing, &why);
-    if (rc == WLOAD_OK && search->options->local_dir) {
+    if (rc == WLOAD_OK && snapshot->config.local_dir) {
         rc = wl_store_plain_expect(&snapshot->store, wl_hub_is_commit(revision) ? revision : "",
                                    &snapshot->listing, &why);
     }
@@ -355,8 +355,8 @@ static int list_remote(struct search *search, const char *commit, struct wload_e
 
 static int ask_commit(struct search *search, struct wload_error *err)
 {
-    const struct wload_snapshot_options *options = search->options;
     struct wl_snapshot *snapshot = search->snapshot;
+    const char *local_dir = snapshot->config.local_dir;
     char commit[WL_HUB_COMMIT_BYTES];
     int rc = wl_hub_commit(&search->transfer, search->http, &search->repo, commit, err);
 
@@ -366,16 +366,15 @@ static int ask_commit(struct search *search, struct wload_error *err)
     search->is_hub = !wl_hub_is_commit(search->repo.revision);
     wl_snapshot_reset(snapshot);
     snapshot->is_asked = true;
-    rc = wl_store_init(&snapshot->store, options->local_dir ? &wl_store_plain : &wl_store_hub,
+    rc = wl_store_init(&snapshot->store, local_dir ? &wl_store_plain : &wl_store_hub,
                        &snapshot->config, &snapshot->log, search->repo.kind, search->repo.name,
-                       options->local_dir ? options->local_dir : snapshot->config.hub_cache, commit,
-                       err);
+                       local_dir ? local_dir : snapshot->config.hub_cache, commit, err);
     rc = rc < 0 ? rc : list_remote(search, commit, err);
     rc = rc < 0 ? rc : choose(search, err);
     rc = rc < 0 ? rc
                 : wl_snapshot_settle(snapshot, snapshot->store.snapshot_path,
                                      snapshot->shown.missing_count > 0 ? "hub"
-                                     : options->local_dir              ? "directory"
+                                     : local_dir                       ? "directory"
                                                                        : "cache",
                                      err);
     return rc < 0 ? rc
@@ -427,7 +426,7 @@ static int fall_back(struct search *search, const struct wload_error *why, struc
     if (!is_unreachable(search, why)) {
         rc = PASSED_OVER;
     } else {
-        rc = search->options->local_dir ? try_directory(search, search->options->local_dir, err)
+        rc = snapshot->config.local_dir ? try_directory(search, snapshot->config.local_dir, err)
                                         : try_cache(search, err);
     }
     if (rc == PASSED_OVER) {
@@ -452,14 +451,13 @@ static int fall_back(struct search *search, const struct wload_error *why, struc
 
 static int search_here(struct search *search, struct wload_error *err)
 {
+    const struct wl_config *config = &search->snapshot->config;
     int rc;
 
-    if (search->options->local_dir) {
-        return search->snapshot->config.is_offline
-                   ? try_directory(search, search->options->local_dir, err)
-                   : PASSED_OVER;
+    if (config->local_dir) {
+        return config->is_offline ? try_directory(search, config->local_dir, err) : PASSED_OVER;
     }
-    if (search->options->network == WLOAD_NETWORK_FIRST && !search->snapshot->config.is_offline) {
+    if (search->options->network == WLOAD_NETWORK_FIRST && !config->is_offline) {
         return PASSED_OVER;
     }
     rc = try_plain_roots(search, err);

@@ -277,6 +277,7 @@ static int open_snapshot(struct wl_snapshot *snapshot, const struct wl_spec *spe
 {
     const struct wl_config_overrides overrides = {
         .cache_dir = options->cache_dir,
+        .local_dir = options->local_dir,
         .token = options->token,
         .is_offline = options->network == WLOAD_NETWORK_OFF,
     };

@@ -201,7 +201,11 @@ enum wload_network {
     WLOAD_NETWORK_FIRST /* the hub is asked first what the revision is now */
 };
 
-/* Of a path, the subfolder counts; a revision and patterns are WLOAD_ERR_INVALID. */
+/*
+ * Of a path, the subfolder counts; a revision and patterns are WLOAD_ERR_INVALID.
+ * cache_dir and local_dir may begin with "~", and one that is relative is so to the
+ * directory that the process is in when this is taken; "" is WLOAD_ERR_INVALID.
+ */
 struct wload_snapshot_options {
     size_t struct_size;
     const char *revision;       /* branch, tag or commit; NULL: the spec's, or "main" */

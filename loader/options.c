@@ -57,6 +57,13 @@ int wl_options_check_list(const char *name, const char *const *items, size_t cou
     return WLOAD_OK;
 }
 
+/* An empty path would be the root of the machine, or whatever directory the process is in. */
+static int check_path(const char *name, const char *path, struct wload_error *err)
+{
+    return path && path[0] == '\0' ? wl_err_set(err, WLOAD_ERR_INVALID, "%s is empty", name)
+                                   : WLOAD_OK;
+}
+
 int wl_snapshot_options_take(struct wload_snapshot_options *out,
                              const struct wload_snapshot_options *source, struct wload_error *err)
 {
@@ -69,6 +76,8 @@ int wl_snapshot_options_take(struct wload_snapshot_options *out,
     rc = rc < 0 ? rc : wl_options_check(numbers, WL_COUNT_OF(numbers), err);
     rc = rc < 0 ? rc : wl_options_check_list("include", out->include, out->include_count, err);
     rc = rc < 0 ? rc : wl_options_check_list("exclude", out->exclude, out->exclude_count, err);
+    rc = rc < 0 ? rc : check_path("cache_dir", out->cache_dir, err);
+    rc = rc < 0 ? rc : check_path("local_dir", out->local_dir, err);
     if (rc == WLOAD_OK && out->cache_dir && out->local_dir) {
         return wl_err_set(err, WLOAD_ERR_INVALID,
                           "at most one of cache_dir and local_dir says where files go");

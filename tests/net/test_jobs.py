@@ -38,17 +38,17 @@ def model(sizes, *seeds):
     return Repo("org/model", first.SMALL_FILES | contents)
 
 
-def hub_jobs(*arguments, server_url="http://127.0.0.1:1", home="/nowhere"):
+def hub_jobs(*arguments, server_url="http://127.0.0.1:1", home="/nowhere", cwd=None):
     """Of each job [the number that its tensors make, bytes received]."""
     done = subprocess.run([HUB_JOBS, *arguments], env=harness.environment(server_url, home),
-                          capture_output=True, check=False, timeout=harness.TIMEOUT_S)
+                          capture_output=True, check=False, timeout=harness.TIMEOUT_S, cwd=cwd)
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()}"
     return [[int(word) for word in line.split()] for line in done.stdout.decode().splitlines()]
 
 
 def jobs_of(run, case, *arguments):
     return hub_jobs(case, first.spec(run.repo), *arguments, server_url=run.server.url,
-                    home=run.home)
+                    home=run.home, cwd=run.home)
 
 
 def number_of(repo):
@@ -96,6 +96,19 @@ def a_directory_that_is_slow_to_read(stack):
             [[again, received]] = jobs_of(run, "load", place)
             assert again == number and received in (0, missing_bytes)
             assert received == 0 or case == "leave"
+
+
+@flow
+def a_directory_however_it_is_written(stack):
+    """With slashes at its end, from the directory that the program is in at first, from home."""
+    repo = model((1 << 20, 700000), 1, 2)
+    run = first.LoadRun(stack, repo)
+    number = number_of(repo)
+    for written, place in (("{home}/a/", "a"), ("b/", "b"), ("./c//", "c"), ("~/d", "d")):
+        [[loaded, received]] = jobs_of(run, "load", written.format(home=run.home))
+        assert loaded == number and received > 0, written
+        for path in first.loaded_files(repo):
+            assert (run.home / place / path).read_bytes() == repo.files[path].data, written
 
 
 # ---- Several jobs ------------------------------------------------------------------------------

@@ -293,6 +293,7 @@ int main(int argc, char **argv)
         return 0;
     }
     model = open_model(argv[2], argc == 4 ? argv[3] : NULL);
+    CHECK_EQ(chdir("/"), 0); /* a DIR that is relative is known by now */
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (strcmp(argv[1], cases[i].name) == 0) {
             cases[i].run(model);

@@ -147,6 +147,60 @@ static void check_home_of_the_system(void)
     wl_sys->free(root);
 }
 
+static void check_local_dir(void)
+{
+    static const struct {
+        const char *asked;
+        const char *directory; /* below the test's own, or absolute */
+    } rows[] = {
+        {"/none/x", "/none/x"},  {"/none/x//", "/none/x"}, {"~/x/", "home/x"},
+        {"link/x/", "target/x"}, {"./a//b", "a/b"},        {"/", "/"},
+    };
+    struct wl_config config = read_well(&nothing);
+
+    CHECK(config.local_dir == NULL);
+    wl_config_clear(&config);
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        const struct wl_config_overrides overrides = {.local_dir = rows[i].asked};
+
+        environment((const char *const[VARIABLES_MAX]){0});
+        config = read_well(&overrides);
+        CHECK_STR(config.local_dir,
+                  rows[i].directory[0] == '/' ? rows[i].directory : tree_path(rows[i].directory));
+        wl_config_clear(&config);
+    }
+}
+
+static ssize_t no_proc(int dir, const char *path, char *target, size_t size)
+{
+    (void)dir, (void)path, (void)target, (void)size;
+    errno = ENOENT;
+    return -1;
+}
+
+/* Without /proc nobody can tell where links lead. */
+static void check_without_proc(void)
+{
+    static const char *const rows[][2] = {{"/a/b", "/a/b"},
+                                          {"/a/b/", "/a/b"},
+                                          {"/a//", "/a"},
+                                          {"//", "/"},
+                                          {"a", NULL}};
+    struct wl_sys table = wl_sys_real;
+
+    table.readlinkat = no_proc;
+    wl_sys = &table;
+    for (size_t i = 0; i < WL_COUNT_OF(rows); i++) {
+        char *path = wl_path_expand_home(rows[i][0]);
+        struct wload_error err = {0};
+
+        CHECK_EQ(wl_path_resolve(&path, &err), rows[i][1] ? WLOAD_OK : WLOAD_ERR_IO);
+        CHECK_STR(path, rows[i][1] ? rows[i][1] : rows[i][0]);
+        wl_sys->free(path);
+    }
+    wl_sys = &wl_sys_real;
+}
+
 static void check_roots(void)
 {
     struct wl_config config;
@@ -491,6 +545,7 @@ static void check_token_file_warnings(void)
 
 static void check_failures(void)
 {
+    const struct wl_config_overrides overrides = {.local_dir = "~/x"};
     uint64_t fail_at;
 
     environment((const char *const[VARIABLES_MAX]){"HF_HOME=$HOME/hf", "WLOAD_CACHE=~/w",
@@ -506,9 +561,9 @@ static void check_failures(void)
 
         logged[0] = '\0';
         faults_begin(&(struct faults){.fail_at = fail_at});
-        rc = wl_config_read(&listening, &nothing, &config, &err);
+        rc = wl_config_read(&listening, &overrides, &config, &err);
         if (rc == WLOAD_OK) {
-            CHECK(config.hub_cache[0] == '/');
+            CHECK(config.hub_cache[0] == '/' && config.local_dir[0] == '/');
             wl_config_clear(&config);
         }
         left = faults_live_blocks();
@@ -536,6 +591,8 @@ int main(void)
     CHECK_EQ(chdir(sample_dir()), 0);
     check_cache();
     check_home_of_the_system();
+    check_local_dir();
+    check_without_proc();
     check_roots();
     check_offline();
     check_defaults();

@@ -59,6 +59,8 @@ static void check_snapshot(void)
     refuse_snapshot((struct wload_snapshot_options){.network = 3}, "network is 3");
     refuse_snapshot((struct wload_snapshot_options){.cache_dir = "/a", .local_dir = "/b"},
                     "cache_dir and local_dir");
+    refuse_snapshot((struct wload_snapshot_options){.cache_dir = ""}, "cache_dir is empty");
+    refuse_snapshot((struct wload_snapshot_options){.local_dir = ""}, "local_dir is empty");
 }
 
 static void refuse_fetch(struct wload_fetch_options options, const char *finding)
