@@ -142,7 +142,7 @@ static int open_roof(struct bench_net *net, struct wload_error *err)
                    : wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for the path of a cache");
 
     if (rc == WLOAD_OK) {
-        rc = check_space(net, snapshot->total_bytes, err);
+        rc = check_space(net, snapshot->missing_bytes, err);
         if (rc == WLOAD_OK) {
             rc = roof_net_open(snapshot, settings->snapshot.token, settings->connection_count,
                                &net->roof, err);
@@ -215,9 +215,10 @@ static int download(const struct bench_net *net, struct wload_snapshot *snapshot
         .connection_count = net->settings->connection_count,
         .on_progress = stop_if_told,
     };
+    uint64_t missing_bytes = snapshot->missing_bytes;
     int rc = wload_snapshot_fetch(snapshot, &options, err);
 
-    if (rc == WLOAD_OK && snapshot->received_bytes < snapshot->total_bytes) {
+    if (rc == WLOAD_OK && snapshot->received_bytes < missing_bytes) {
         return wl_err_set(err, WLOAD_ERR_INTERNAL, "'%s' came from elsewhere than the hub",
                           snapshot->path);
     }

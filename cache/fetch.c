@@ -43,6 +43,12 @@ void wl_fetch_fail(struct wl_fetch *fetch, int rc, const struct wload_error *why
     wake_all(fetch);
 }
 
+static void try_again(struct wl_fetch *fetch, struct wl_fetch_item *item)
+{
+    item->refused_ns = wl_clock_ns();
+    fetch->refused_count++;
+}
+
 void wl_fetch_leave(struct wl_fetch *fetch, struct wl_fetch_item *item, enum wl_fetch_state state)
 {
     for (uint32_t i = 0; i < fetch->open_count; i++) {
@@ -53,11 +59,13 @@ void wl_fetch_leave(struct wl_fetch *fetch, struct wl_fetch_item *item, enum wl_
     }
     item->state = state;
     if (state == WL_FETCH_WAITING) {
-        item->refused_ns = wl_clock_ns();
-        fetch->refused_count++;
+        try_again(fetch, item);
         fetch->left_bytes += item->file->size_bytes;
     } else {
         fetch->done_count++;
+        if (item->twin) {
+            try_again(fetch, item->twin);
+        }
     }
     if (fetch->done_count == fetch->count) {
         fetch->is_ending = true;
@@ -96,6 +104,37 @@ static int compare_items(const void *a, const void *b)
     return x != y ? (x < y ? 1 : -1) : strcmp(one->file->name, other->file->name);
 }
 
+/* Where several items have one content, the first brings it, and the others have their turn after
+ * it, one after the other: they would find its lock held. */
+static int chain_twins(struct wl_fetch *fetch, struct wload_error *err)
+{
+    const struct wl_snapshot *snapshot = fetch->snapshot;
+    uint32_t count = snapshot->shown.file_count;
+    struct wl_fetch_item **items = wl_sys_array(count, sizeof(items[0])); /* by number */
+
+    if (!items) {
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for %u files", snapshot->spec.path,
+                          count);
+    }
+    for (uint32_t i = 0; i < fetch->count; i++) {
+        items[fetch->items[i].number] = &fetch->items[i];
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct wl_fetch_item *first = items[snapshot->firsts[i]];
+        struct wl_fetch_item *item = items[i];
+
+        if (item && first && item != first) {
+            item->is_twin = true;
+            item->found_bytes = item->file->size_bytes;
+            item->twin = first->twin;
+            first->twin = item;
+            fetch->left_bytes -= item->file->size_bytes;
+        }
+    }
+    wl_sys->free(items);
+    return WLOAD_OK;
+}
+
 /* The files that are to be fetched, largest first. */
 static int list_items(struct wl_fetch *fetch, struct wload_error *err)
 {
@@ -117,6 +156,7 @@ static int list_items(struct wl_fetch *fetch, struct wload_error *err)
         fetch->left_bytes += file->size_bytes;
         fetch->items[fetch->count++] = (struct wl_fetch_item){
             .file = file,
+            .number = i,
             .found_bytes = fetch->options->is_forced ? 0 : snapshot->files[i].present_bytes,
             .remote = {.url = snapshot->files[i].url,
                        .name = file->name,
@@ -125,7 +165,7 @@ static int list_items(struct wl_fetch *fetch, struct wload_error *err)
         };
     }
     qsort(fetch->items, fetch->count, sizeof(fetch->items[0]), compare_items);
-    return WLOAD_OK;
+    return chain_twins(fetch, err);
 }
 
 /* Whether the file takes no more space: what is there under another name is linked, and a partial

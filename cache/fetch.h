@@ -6,7 +6,7 @@
  *    ^ |  ^                            ^                       | |
  *    | |  +--- removed by somebody ----|-----------------------+ |
  *    | |                               +---- wrong, once --------+
- *    | +--- brought by another process ---> DONE
+ *    | +--- brought by another process, or another item ---> DONE
  *    +----- another process has the lock: looked at again
  *
  * Two kinds of threads work on them.  Readers (fetch_read.c)
@@ -41,14 +41,17 @@ struct wl_fetch_item {
     const struct wl_listing_file *file;
     uint64_t found_bytes; /* that were there when the fetch began */
     enum wl_fetch_state state;
-    bool is_hashed;     /* a prover is at it */
-    bool is_second;     /* it had to begin again once */
-    bool is_noticed;    /* that it waits for a lock was logged */
-    uint32_t readers;   /* at work on it */
-    uint64_t next;      /* pieces before this are given out */
-    uint64_t proven;    /* hashed so far */
-    int64_t refused_ns; /* since when another has its lock; 0: it was not refused */
-    int64_t retry_ns;   /* when it is tried again */
+    uint32_t number; /* in the snapshot */
+    bool is_twin;    /* its content comes with another item, after which it is its turn */
+    struct wl_fetch_item *twin; /* whose turn it is after this one */
+    bool is_hashed;             /* a prover is at it */
+    bool is_second;             /* it had to begin again once */
+    bool is_noticed;            /* that it waits for a lock was logged */
+    uint32_t readers;           /* at work on it */
+    uint64_t next;              /* pieces before this are given out */
+    uint64_t proven;            /* hashed so far */
+    int64_t refused_ns;         /* since when it is to be tried again; 0: it is not */
+    int64_t retry_ns;           /* when it is tried again */
     struct wl_digest *digest;
     struct wl_lock lock;
     struct wl_partial partial;
@@ -68,8 +71,8 @@ struct wl_fetch {
     pthread_cond_t ends;         /* all is done, or something has failed */
     struct wl_fetch_item *items; /* largest first */
     uint32_t count;
-    uint32_t begun_count;   /* items before this have been tried at least once */
-    uint32_t refused_count; /* of these, waiting for a lock */
+    uint32_t begun_count;   /* items before this have been tried at least once, but for twins */
+    uint32_t refused_count; /* to be tried again: for most, another has the lock */
     uint32_t done_count;
     struct wl_fetch_item **open; /* READING or PROVING */
     uint32_t open_count;

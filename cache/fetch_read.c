@@ -32,7 +32,7 @@ struct piece {
 static int open_item(struct wl_fetch *fetch, struct wl_fetch_item *item, struct wload_error *err)
 {
     struct wl_store *store = &fetch->snapshot->store;
-    bool is_forced = fetch->options->is_forced != 0;
+    bool is_forced = fetch->options->is_forced != 0 && !item->is_twin;
     struct wl_partial_place place;
     int rc = store->ops->lock(store, item->file, &item->lock, err);
 
@@ -123,14 +123,18 @@ static struct wl_fetch_item *next_waiting(struct wl_fetch *fetch)
     if (fetch->open_count + fetch->opening_count == fetch->transfer.connection_count) {
         return NULL;
     }
-    if (fetch->begun_count < fetch->count) {
-        return &fetch->items[fetch->begun_count++];
+    while (fetch->begun_count < fetch->count) {
+        struct wl_fetch_item *item = &fetch->items[fetch->begun_count++];
+
+        if (!item->is_twin) {
+            return item;
+        }
     }
     now = wl_clock_ns();
     for (uint32_t i = 0; i < fetch->count && fetch->refused_count > 0; i++) {
         struct wl_fetch_item *item = &fetch->items[i];
 
-        if (item->state == WL_FETCH_WAITING && item->retry_ns <= now) {
+        if (item->state == WL_FETCH_WAITING && item->refused_ns != 0 && item->retry_ns <= now) {
             return item;
         }
     }

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -103,7 +104,9 @@ static void forget_files(struct wl_snapshot *snapshot)
         free_text(snapshot->files[i].url);
     }
     wl_sys->free(snapshot->files);
+    wl_sys->free(snapshot->firsts);
     snapshot->files = NULL;
+    snapshot->firsts = NULL;
     snapshot->shown.files = NULL;
     snapshot->shown.file_count = 0;
 }
@@ -142,9 +145,50 @@ static char *file_url(const struct wl_snapshot *snapshot, const char *name)
                      : wl_str_new("%s", "");
 }
 
+struct content {
+    const char *hash;
+    uint32_t number; /* of the file */
+};
+
+static int compare_contents(const void *a, const void *b)
+{
+    const struct content *one = a, *other = b;
+    int order = strcmp(one->hash, other->hash);
+
+    return order != 0 ? order : (one->number > other->number) - (one->number < other->number);
+}
+
+static int find_firsts(struct wl_snapshot *snapshot, struct wload_error *err)
+{
+    bool keeps_once = wl_store_keeps_once(&snapshot->store);
+    uint32_t count = snapshot->shown.file_count;
+    struct content *contents = wl_sys_array(count, sizeof(contents[0]));
+
+    snapshot->firsts = wl_sys_array(count, sizeof(snapshot->firsts[0]));
+    if (!contents || !snapshot->firsts) {
+        wl_sys->free(contents);
+        return wl_err_set(err, WLOAD_ERR_NOMEM, "'%s': no memory for %u files", snapshot->spec.path,
+                          count);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        contents[i] = (struct content){.hash = snapshot->files[i].digest, .number = i};
+    }
+    qsort(contents, count, sizeof(contents[0]), compare_contents);
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_twin = keeps_once && i > 0 && contents[i].hash[0] != '\0' &&
+                       strcmp(contents[i].hash, contents[i - 1].hash) == 0;
+        uint32_t number = contents[i].number;
+
+        snapshot->firsts[number] = is_twin ? snapshot->firsts[contents[i - 1].number] : number;
+    }
+    wl_sys->free(contents);
+    return WLOAD_OK;
+}
+
 int wl_snapshot_list(struct wl_snapshot *snapshot, struct wload_error *err)
 {
     uint32_t count = snapshot->shown.file_count;
+    int rc;
 
     snapshot->files = wl_sys_array(count, sizeof(snapshot->files[0]));
     if (!snapshot->files) {
@@ -166,7 +210,8 @@ int wl_snapshot_list(struct wl_snapshot *snapshot, struct wload_error *err)
             return wl_err_set(err, WLOAD_ERR_NOMEM, "no memory for '%s'", listed->name);
         }
     }
-    return wl_snapshot_refresh(snapshot, err);
+    rc = find_firsts(snapshot, err);
+    return rc < 0 ? rc : wl_snapshot_refresh(snapshot, err);
 }
 
 /* Bytes that an earlier download of the file left. */
@@ -183,6 +228,14 @@ static int count_partial(const struct wl_snapshot *snapshot, const struct wl_lis
     return rc;
 }
 
+/* Whether a file before it brings the content. */
+static bool comes_with_another(const struct wl_snapshot *snapshot, uint32_t number)
+{
+    uint32_t first = snapshot->firsts[number];
+
+    return first != number && !snapshot->files[first].is_present;
+}
+
 int wl_snapshot_refresh(struct wl_snapshot *snapshot, struct wload_error *err)
 {
     struct wload_snapshot *shown = &snapshot->shown;
@@ -196,8 +249,8 @@ int wl_snapshot_refresh(struct wl_snapshot *snapshot, struct wload_error *err)
         int rc = snapshot->store.ops->find(&snapshot->store, listed, err);
 
         file->is_present = rc > 0;
-        file->present_bytes = rc > 0 ? file->size_bytes : 0;
-        if (rc == 0) {
+        file->present_bytes = rc > 0 || comes_with_another(snapshot, i) ? file->size_bytes : 0;
+        if (rc == 0 && file->present_bytes == 0) {
             rc = count_partial(snapshot, listed, &file->present_bytes, err);
         }
         if (rc < 0) {

@@ -25,6 +25,8 @@ struct wl_snapshot {
     char **absent;             /* names asked for that the commit does not have */
     uint32_t absent_count;
     uint32_t *wanted;                  /* numbers in the listing, by number in `files` */
+    uint32_t *firsts;                  /* by number in `files`, the first of those that one content
+                                        * brings; its own where it comes alone */
     struct wl_store store;             /* ops NULL: a path, or nowhere: nothing to fetch */
     struct wload_snapshot_file *files; /* shown.files */
     struct wload_place *places;        /* shown.places */

@@ -67,6 +67,11 @@ void wl_store_clear(struct wl_store *store)
     *store = (struct wl_store){0};
 }
 
+bool wl_store_keeps_once(const struct wl_store *store)
+{
+    return store->ops == &wl_store_hub && !store->config->has_no_links;
+}
+
 char *wl_store_file_path(const struct wl_store *store, const char *name)
 {
     return wl_hub_is_path(name) ? wl_str_new("%s/%s", store->snapshot_path, name) : NULL;

@@ -90,6 +90,9 @@ int wl_store_init(struct wl_store *store, const struct wl_store_ops *ops,
                   const char *repo, const char *root, const char *commit, struct wload_error *err);
 void wl_store_clear(struct wl_store *store);
 
+/* Whether files of one content are links to it: it comes once, and takes its space once. */
+bool wl_store_keeps_once(const struct wl_store *store);
+
 /* <snapshot_path>/<name>; NULL: no memory, or no file can have that name. */
 char *wl_store_file_path(const struct wl_store *store, const char *name);
 void wl_store_place_clear(struct wl_partial_place *place);

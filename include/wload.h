@@ -230,8 +230,9 @@ struct wload_snapshot_file {
     const char *digest; /* hex: SHA-256, or 40 digits: SHA-1 of its git blob; "": not known */
     const char *url;    /* where it is downloaded from, without credentials; "": nowhere */
     uint64_t size_bytes;
-    uint64_t present_bytes; /* on this machine, also of a download that was broken off, and where
-                             * another commit has the content: not to be downloaded */
+    uint64_t present_bytes; /* on this machine, also of a download that was broken off; all of them
+                             * where another commit has the content, or one of these files brings
+                             * it: not to be downloaded */
     uint32_t is_present;    /* not 0: the whole file is at `path` */
 };
 

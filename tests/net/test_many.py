@@ -154,6 +154,21 @@ def full_of_what_is_coming():
             assert fetch.returncode == 0, f"{out} {err.decode()}"
 
 
+def full_of_one_content():
+    """That has two names, and that the disk has room for once."""
+    with contextlib.ExitStack() as stack:
+        home, server, environment = homes(stack)
+        mounts.small_disk(stack, home, DISK_MIB)
+        names = ["copy/model.safetensors", "model.safetensors"]
+        repo = Repo("org/model", dict.fromkeys(names, harness.weights(16 << 20)))
+        server.repos["models", "org/model"] = repo
+        server.files |= {file.hash: file for file in repo.files.values()}
+        done = harness.run_wload(["fetch", "--json", "hf://org/model"], environment)
+        assert done.returncode == 0, done.stderr.decode()
+        have = cache_judge.published(home / "hub", "org/model", repo.commit)
+        assert have == {path: file.hash for path, file in repo.files.items()}, have
+
+
 def read_only():
     with contextlib.ExitStack() as stack:
         home, server, environment = homes(stack)
@@ -178,6 +193,7 @@ def main():
         full_disk()
         full_of_what_is_wanted()
         full_of_what_is_coming()
+        full_of_one_content()
         read_only()
         return 0
     left_out = []

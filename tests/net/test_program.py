@@ -169,6 +169,30 @@ def a_dry_run(stack):
 
 
 @flow
+def three_names_of_one_content(stack):
+    """It comes once, and nobody waits for its lock."""
+    large = CONTENTS["model.safetensors"]
+    names = ["copy/model.safetensors", "model.safetensors", "more/model.safetensors"]
+    run = Run(stack, dict.fromkeys(names, large) | {"config.json": b"{}"}, rate=4 << 20)
+    run.wload("fetch", SPEC, "--include", "config.json")
+    [told] = run.json("fetch", SPEC, "--dry-run")["snapshots"]
+    assert told["missing_files"] == 3 and told["missing_bytes"] == len(large), told
+    for options in [], ["--force"]:
+        [told] = run.json("fetch", SPEC, *options, WLOAD_LOCK_TIMEOUT="0")["snapshots"]
+        assert told["received_bytes"] == len(large) + 2 * len(options), told
+        assert all((run.snapshot / name).read_bytes() == large for name in names)
+        assert len({(run.snapshot / name).stat().st_ino for name in names}) == 1
+
+    run = Run(stack, dict.fromkeys(names, large))
+    options = {"HF_HUB_DISABLE_SYMLINKS": "1"}
+    [told] = run.json("fetch", SPEC, "--dry-run", **options)["snapshots"]
+    assert told["missing_bytes"] == 3 * len(large), told
+    [told] = run.json("fetch", SPEC, **options)["snapshots"]
+    assert told["received_bytes"] == 3 * len(large), told
+    assert len({(run.snapshot / name).stat().st_ino for name in names}) == 3
+
+
+@flow
 def several_models_of_which_one_is_not(stack):
     run = Run(stack)
     none, path, told = run.json("fetch", "org/none", "/", SPEC, code=1, err=(
