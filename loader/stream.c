@@ -433,6 +433,7 @@ void wl_stream_discard(struct wl_stream *stream)
     if (stream->state == WL_STREAM_LEADING) {
         stream->state = WL_STREAM_PASSING;
         stream->is_discarded = true; /* reads may be at it still */
+        wl_lock_release(&stream->lock);
     }
     (void)pthread_mutex_unlock(&stream->mutex);
 }

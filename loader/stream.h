@@ -92,7 +92,9 @@ int wl_stream_publish(struct wl_stream *stream, struct wload_error *err);
  * its name, that is done now. */
 void wl_stream_finish(struct wl_stream *stream);
 
-/* What has come is not to be kept: no partial file is left once the stream is closed. */
+/* What has come is not to be kept: no partial file is left once the stream is closed.  Whoever
+ * follows, as a stream of the same job does whose file has the same content, need not wait for
+ * that. */
 void wl_stream_discard(struct wl_stream *stream);
 
 /* The partial file stays for the next load. */

@@ -256,10 +256,10 @@ static void check_refused_takeover(void)
     start_read(&reads[1], &follower, 4 * BLOCK, SIZE - 4 * BLOCK);
     wait_arrived(&reads[0], BLOCK);
     atomic_store(&is_full, true);
-    wl_stream_discard(&leader);
-    wl_stream_close(&leader);
+    wl_stream_discard(&leader); /* and its job, which may be the follower's, goes on */
     finish_read(&reads[0], WLOAD_OK);
     finish_read(&reads[1], WLOAD_OK);
+    wl_stream_close(&leader);
     CHECK_EQ(follower.state, WL_STREAM_PASSING);
     CHECK_EQ(told.lead_count, 0);
     CHECK_EQ(told.refusal_count, 1);
