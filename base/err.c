@@ -81,21 +81,42 @@ static int status_of_errno(int sys_errno)
     }
 }
 
+__attribute__((format(printf, 4, 0))) static void fill_sys(struct wload_error *err, int code,
+                                                           int sys_errno, const char *fmt,
+                                                           va_list ap)
+{
+    size_t used;
+
+    fill(err, code, fmt, ap);
+    used = strlen(err->message);
+    (void)snprintf(err->message + used, sizeof(err->message) - used, ": %s (%s)",
+                   strerrordesc_np(sys_errno), strerrorname_np(sys_errno));
+    err->sys_errno = sys_errno;
+}
+
 int wl_err_sys(struct wload_error *err, int sys_errno, const char *fmt, ...)
 {
     int code = status_of_errno(sys_errno);
     va_list ap;
 
     if (err) {
-        size_t used;
-
         va_start(ap, fmt);
-        fill(err, code, fmt, ap);
+        fill_sys(err, code, sys_errno, fmt, ap);
         va_end(ap);
-        used = strlen(err->message);
-        (void)snprintf(err->message + used, sizeof(err->message) - used, ": %s (%s)",
-                       strerrordesc_np(sys_errno), strerrorname_np(sys_errno));
-        err->sys_errno = sys_errno;
+    }
+    return code;
+}
+
+int wl_err_make(struct wload_error *err, int sys_errno, const char *fmt, ...)
+{
+    int found = status_of_errno(sys_errno);
+    int code = found == WLOAD_ERR_NOT_FOUND ? WLOAD_ERR_IO : found;
+    va_list ap;
+
+    if (err) {
+        va_start(ap, fmt);
+        fill_sys(err, code, sys_errno, fmt, ap);
+        va_end(ap);
     }
     return code;
 }

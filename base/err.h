@@ -22,4 +22,9 @@ __attribute__((format(printf, 4, 5))) int wl_err_at(struct wload_error *err, int
 __attribute__((format(printf, 3, 4))) int wl_err_sys(struct wload_error *err, int sys_errno,
                                                      const char *fmt, ...);
 
+/* The same, of a path that was to be made: what is missing of it, or is no folder, is WLOAD_ERR_IO.
+ * WLOAD_ERR_NOT_FOUND is of models. */
+__attribute__((format(printf, 3, 4))) int wl_err_make(struct wload_error *err, int sys_errno,
+                                                      const char *fmt, ...);
+
 #endif /* WL_ERR_H */

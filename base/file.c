@@ -137,10 +137,18 @@ int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size
     return rc;
 }
 
-/* A folder that is there already is as good, one behind a link, too. */
+/* A folder that is there already is as good, one behind a link, too; what else is there is not. */
 static int make_folder(const char *path)
 {
-    return wl_sys->mkdirat(AT_FDCWD, path, 0777) == 0 || errno == EEXIST ? 0 : -errno;
+    struct statx status;
+
+    if (wl_sys->mkdirat(AT_FDCWD, path, 0777) == 0) {
+        return 0;
+    }
+    if (errno != EEXIST || wl_sys->statx(AT_FDCWD, path, 0, STATX_TYPE, &status) < 0) {
+        return -errno; /* ENOENT: a link to what is not there */
+    }
+    return S_ISDIR(status.stx_mode) ? 0 : -ENOTDIR;
 }
 
 /* `path` is cut at its slashes and whole again. */

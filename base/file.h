@@ -33,7 +33,8 @@ uint32_t wl_file_direct_align(int fd);
 int wl_file_read(const char *path, uint64_t bytes_max, char **text, size_t *size_bytes,
                  struct wload_error *err);
 
-/* Make a folder, and those above it that are missing.  0 or a negative errno. */
+/* Make a folder, and those above it that are missing.  0 or a negative errno: -ENOTDIR where a part
+ * of the path is something else, -ENOENT where one is a link to what is not there. */
 int wl_file_make_folders(const char *path);
 /* The same for the folder that `path` lies in. */
 int wl_file_make_folders_above(const char *path);

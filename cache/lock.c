@@ -206,7 +206,7 @@ static int refuse(const struct wl_log *log, const char *path, int sys_errno,
         return wl_err_set(err, WLOAD_ERR_IO, "the lock '%s' is a symbolic link: it was planted",
                           path);
     default:
-        return wl_err_sys(err, sys_errno, "cannot open the lock '%s'", path);
+        return wl_err_make(err, sys_errno, "cannot open the lock '%s'", path);
     }
 }
 
@@ -256,7 +256,7 @@ int wl_lock_try(const struct wl_log *log, const char *path, struct wl_lock *out,
     }
     if (rc > 0) {
         return rc == AGAIN ? held_elsewhere(path, err)
-                           : wl_err_sys(err, ENOENT, "cannot make the lock '%s'", path);
+                           : wl_err_make(err, ENOENT, "cannot make the lock '%s'", path);
     }
     if (rc == WLOAD_OK) {
         *out = lock;

@@ -120,7 +120,7 @@ static int open_private(struct wl_partial *partial, const struct wl_partial_plac
         fd = wl_partial_open_path(partial->path, O_RDWR | O_CREAT | O_EXCL);
     }
     if (fd < 0) {
-        return wl_err_sys(err, -fd, "cannot make '%s'", partial->path);
+        return wl_err_make(err, -fd, "cannot make '%s'", partial->path);
     }
     partial->fd = fd;
     partial->is_private = true;
@@ -133,7 +133,7 @@ static int open_file(const struct wl_log *log, struct wl_partial *partial,
     int rc = wl_file_make_folders(place->folder);
 
     if (rc < 0) {
-        return wl_err_sys(err, -rc, "cannot make '%s'", place->folder);
+        return wl_err_make(err, -rc, "cannot make '%s'", place->folder);
     }
     if (place->hash[0] != '\0') {
         rc = shared_path(place, &partial->path, err);

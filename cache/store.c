@@ -172,18 +172,9 @@ int wl_store_make_folders(const struct wl_store *store, const char *path, struct
         return rc;
     }
     rc = wl_file_make_folders(path);
-    if (rc == 0) {
-        return WLOAD_OK;
-    }
-    rc = wl_err_sys(err, -rc, "cannot make the folder '%s', at '%.*s'", path, obstacle_bytes(path),
-                    path);
-    if (rc == WLOAD_ERR_NOT_FOUND) {
-        rc = WLOAD_ERR_IO;
-        if (err) {
-            err->code = rc;
-        }
-    }
-    return rc;
+    return rc < 0 ? wl_err_make(err, -rc, "cannot make the folder '%s', at '%.*s'", path,
+                                obstacle_bytes(path), path)
+                  : WLOAD_OK;
 }
 
 int wl_store_make_room(const struct wl_store *store, const char *path, struct wload_error *err)
@@ -194,7 +185,7 @@ int wl_store_make_room(const struct wl_store *store, const char *path, struct wl
         return rc;
     }
     rc = wl_file_make_folders_above(path);
-    return rc < 0 ? wl_err_sys(err, -rc, "cannot make the folder of '%s'", path) : WLOAD_OK;
+    return rc < 0 ? wl_err_make(err, -rc, "cannot make the folder of '%s'", path) : WLOAD_OK;
 }
 
 /* 1: in this folder names that differ only in the case of letters are one file.  0: they are two.

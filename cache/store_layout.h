@@ -19,8 +19,8 @@ int wl_store_no_memory(const struct wl_store *store, struct wload_error *err);
  */
 int wl_store_refuse_links(const struct wl_store *store, const char *path, struct wload_error *err);
 
-/* Refuse links, and make a folder and those that it lies in.  Never WLOAD_ERR_NOT_FOUND: that is of
- * models, and here a part of the path is not what it must be, and is told. */
+/* Refuse links, and make a folder and those that it lies in.  The error tells which part of the
+ * path is not what it must be. */
 int wl_store_make_folders(const struct wl_store *store, const char *path, struct wload_error *err);
 
 /* Refuse links, and make the folders that `path` lies in. */

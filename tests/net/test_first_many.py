@@ -177,6 +177,19 @@ def read_only():
                 assert run.left() == left
 
 
+def disk_that_is_not_mounted():
+    """Where a link of the cache leads; what else the cache has is no help, and in nobody's way."""
+    for place in ("models--org--sharded/blobs", ".locks"):
+        with contextlib.ExitStack() as stack:
+            run = first.LoadRun(stack, first.SHARDED)
+            (run.cache / place).parent.mkdir(parents=True)
+            (run.cache / place).symlink_to("/nonexistent/disk")
+            report = run.load(says=f"cache is off.*{place}.*ENOENT")
+            assert report["digests"] == first.local_digests(run.repo)
+            assert len(run.done.stderr.splitlines()) == 1, run.done.stderr
+            run.wload("fetch", "--json", first.spec(run.repo), code=1, says=f"{place}.*ENOENT")
+
+
 def main():
     if mounts.are_allowed():
         full_disk(MODEL, 30)
@@ -192,6 +205,7 @@ def main():
     kill_a_leader(MODEL, signal.SIGKILL, [load, load, load, null_arguments])
     kill_a_leader(MODEL, signal.SIGKILL, [fetch, load, load])
     kill_a_leader(MODEL, signal.SIGINT, [load, load, fetch])
+    disk_that_is_not_mounted()
     said = f"{PROCESSES} at once: the origin sent {max(shares):.3f} of the model"
     if not mounts.run_again(__file__):
         said += "; without mounts: this user may make none"

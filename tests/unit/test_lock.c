@@ -185,7 +185,10 @@ static void check_planted(void)
     CHECK_EQ(unlink(path), 0);
 
     CHECK_EQ(symlink("nowhere", tree_path("dangling")), 0);
-    CHECK_EQ(wl_lock_try(&loud, tree_path("dangling/a.lock"), &lock, &err), WLOAD_ERR_NOT_FOUND);
+    CHECK_EQ(wl_lock_try(&loud, tree_path("dangling/a.lock"), &lock, &err), WLOAD_ERR_IO);
+    CHECK_EQ(err.sys_errno, ENOENT);
+    CHECK_EQ(wl_lock_try(&loud, tree_path("victim/a.lock"), &lock, &err), WLOAD_ERR_IO);
+    CHECK_EQ(err.sys_errno, ENOTDIR);
     CHECK_EQ(mkdir(tree_path("folder.lock"), 0755), 0);
     CHECK_EQ(wl_lock_try(&loud, tree_path("folder.lock"), &lock, &err), WLOAD_ERR_IO);
 }

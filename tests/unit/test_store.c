@@ -393,6 +393,45 @@ static void check_planted(void)
     wl_store_clear(&store);
 }
 
+/* A link to a disk that is not mounted, or a file, where a folder may be a link: whoever meets it
+ * says so by one code. */
+static void check_obstacles(void)
+{
+    static const char *const obstacles[] = {"away/models--org--name/blobs", "away/.locks"};
+    struct wl_listing_file file = stored_file("a.json", "content", false);
+    struct wl_listing listing = listing_of(&file, 1);
+    struct wl_store store = open_store("away", STORED_COMMIT);
+
+    tree_make_folders("away/models--org--name/x");
+    for (size_t i = 0; i < 2 * (sizeof(obstacles) / sizeof(obstacles[0])); i++) {
+        const char *path = tree_path(obstacles[i / 2]);
+        int sys_errno = i % 2 == 0 ? ENOENT : ENOTDIR;
+        struct wload_error err = {0};
+        struct wl_partial_place place;
+        struct wl_partial partial;
+        struct wl_lock lock;
+
+        if (sys_errno == ENOENT) {
+            CHECK_EQ(symlink("/nonexistent/disk", path), 0);
+        } else {
+            tree_write_text(obstacles[i / 2], "");
+        }
+        if (i < 2) {
+            CHECK_EQ(store.ops->begin(&store, &listing, &err), WLOAD_ERR_IO);
+            CHECK_EQ(err.sys_errno, sys_errno);
+            CHECK(strstr(err.message, "blobs") != NULL);
+            CHECK_OK(store.ops->place(&store, &file, &place, &err), &err);
+            CHECK_EQ(wl_partial_open(&quiet, &place, false, &partial, &err), WLOAD_ERR_IO);
+            wl_store_place_clear(&place);
+        } else {
+            CHECK_EQ(store.ops->lock(&store, &file, &lock, &err), WLOAD_ERR_IO);
+        }
+        CHECK_EQ(err.sys_errno, sys_errno);
+        CHECK_EQ(unlink(path), 0);
+    }
+    wl_store_clear(&store);
+}
+
 /* A file system that does not tell 'A' from 'a'. */
 static int blind_statx(int dir, const char *path, int flags, unsigned mask, struct statx *out)
 {
@@ -646,6 +685,7 @@ int main(void)
     check_shared_blob();
     check_links();
     check_planted();
+    check_obstacles();
     check_case(&wl_store_hub);
     check_case(&wl_store_plain);
     config.has_no_links = true;
