@@ -37,7 +37,6 @@ struct wl_http_request {
     const char *if_range; /* NULL: none; an ETag with its quotes */
     uint64_t range_begin; /* begin = end = 0: the whole */
     uint64_t range_end;   /* behind the last byte */
-    bool is_head;
     int64_t connect_timeout_ms;
     int64_t stall_timeout_ms; /* without a byte */
     wl_http_body_fn on_body;

@@ -353,7 +353,6 @@ static CURLcode run(struct wl_http *http, struct exchange *exchange)
     SET(CURLOPT_NOPROXY, wl_http_is_loopback(request->url) ? "*" : NULL);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_HTTPGET, 1L);
-    SET(CURLOPT_NOBODY, request->is_head ? 1L : 0L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
     SET(CURLOPT_HEADERDATA, exchange);
     SET(CURLOPT_WRITEDATA, exchange);

@@ -352,7 +352,6 @@ int wl_transfer_again(struct wl_transfer *transfer, uint32_t *tries, int rc,
         }
         return rc;
     }
-    atomic_fetch_add(&transfer->retry_count, 1);
     wl_http_shown(trail->url, shown);
     if (rc == 0 && response->status == 429 && asked_s >= 0) {
         WL_LOG(&transfer->log, WLOAD_LOG_WARN, "http",

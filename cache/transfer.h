@@ -51,7 +51,6 @@ struct wl_transfer {
     atomic_bool is_canceled;
     atomic_bool is_reached;              /* some server answered something */
     atomic_uint_fast64_t received_bytes; /* of bodies, thrown away or not */
-    atomic_uint_fast32_t retry_count;
 };
 
 #define WL_TRANSFER_CONNECTIONS     16u /* where the user says nothing */

@@ -91,6 +91,17 @@ static void end(void)
     }
 }
 
+/* Tries after the first, as the log tells of them. */
+static uint32_t retry_count(void)
+{
+    uint32_t count = 0;
+
+    for (const char *line = at.log; (line = strstr(line, "; again in ")) != NULL; line++) {
+        count++;
+    }
+    return count;
+}
+
 static int take(void *user, uint64_t offset, const void *bytes, size_t size)
 {
     (void)user;
@@ -307,7 +318,7 @@ static void wrong_lengths(void)
                    "HTTP/1.1 206 x\r\nContent-Range: bytes 0-199/1000\r\nContent-Length: 150\r\n");
     }
     CHECK_EQ(range(0, 200), WLOAD_ERR_NETWORK);
-    CHECK_EQ(atomic_load(&at.transfer.retry_count), 1 + WL_TRANSFER_TRIES - 1);
+    CHECK_EQ(retry_count(), 1 + WL_TRANSFER_TRIES - 1);
     script_add(&at.hub, SCRIPT_CLOSE, data, 150,
                "HTTP/1.1 206 x\r\nContent-Range: bytes 0-199/1000\r\nContent-Length: 150\r\n");
     add_part(&at.hub, 1, 200, ""); /* this is not asked for again */
@@ -399,7 +410,7 @@ static void broken_bodies(void)
     CHECK(script_was_asked(&at.hub, 2, "\r\nRange: bytes=200-999\r\n"));
     CHECK(script_was_asked(&at.hub, 3, "\r\nRange: bytes=300-999\r\n"));
     CHECK(script_was_asked(&at.hub, 4, "\r\nRange: bytes=400-999\r\n"));
-    CHECK_EQ(atomic_load(&at.transfer.retry_count), 3);
+    CHECK_EQ(retry_count(), 3);
     CHECK_EQ(atomic_load(&at.transfer.received_bytes), SIZE);
     end();
 }
@@ -498,7 +509,7 @@ static void failing_server(void)
     add_status(&at.hub, 503, "");
     add_part(&at.hub, 0, SIZE, "");
     CHECK_OK(range(0, SIZE), &at.err);
-    CHECK_EQ(atomic_load(&at.transfer.retry_count), 5);
+    CHECK_EQ(retry_count(), 5);
     for (uint32_t i = 0; i < WL_TRANSFER_TRIES; i++) {
         add_status(&at.hub, 503, "");
     }
@@ -635,7 +646,7 @@ static void nobody_listens(void)
     begin();
     script_stop(&at.hub);
     CHECK_EQ(range(0, SIZE), WLOAD_ERR_NETWORK);
-    CHECK_EQ(atomic_load(&at.transfer.retry_count), WL_TRANSFER_REACHES - 1);
+    CHECK_EQ(retry_count(), WL_TRANSFER_REACHES - 1);
     script_start(&at.hub);
     end();
 }
