@@ -397,8 +397,24 @@ static int find_token(const struct wl_log *log, const char *asked, const char *h
     return rc == WLOAD_OK && !*out ? find_token_file(log, home, config, err) : rc;
 }
 
-/* ---- The rest
- * ------------------------------------------------------------------------------------ */
+/* What the environment says is no failure before it would be sent; what the caller says is. */
+static int read_token(const struct wl_log *log, const char *asked, const char *home,
+                      struct wl_config *config, struct wload_error *err)
+{
+    struct wload_error why = {0};
+    int rc = find_token(log, asked, home, config, &why);
+
+    if (rc < 0 && rc != WLOAD_ERR_NOMEM && !asked) {
+        config->token_error = why;
+        return WLOAD_OK;
+    }
+    if (rc < 0 && err) {
+        *err = why;
+    }
+    return rc;
+}
+
+/* ---- The rest ------------------------------------------------------------------- */
 
 static int find_certificates(const struct wl_log *log, struct wl_config *config,
                              struct wload_error *err)
@@ -478,7 +494,7 @@ int wl_config_read(const struct wl_log *log, const struct wl_config_overrides *o
         rc = find_endpoint(&config, err);
     }
     if (rc == WLOAD_OK && !config.is_offline) {
-        rc = find_token(log, overrides->token, home, &config, err);
+        rc = read_token(log, overrides->token, home, &config, err);
     }
     if (rc == WLOAD_OK) {
         rc = find_certificates(log, &config, err);

@@ -26,9 +26,11 @@ struct wl_config {
     char *endpoint;   /* without a slash at its end */
     char *token;      /* NULL: none; offline none is looked for */
     char *token_note; /* why there is none though it has a file; NULL: it has not, or is there */
-    char *ca_file;    /* NULL: the system's */
-    char *ca_path;    /* NULL: the system's */
-    char *user_agent; /* "wload/0.1.0" and what HF_HUB_USER_AGENT_ORIGIN adds */
+    struct wload_error token_error; /* code not 0: the environment's cannot be sent; who asks a hub
+                                     * fails with it, who asks none has no use for it */
+    char *ca_file;                  /* NULL: the system's */
+    char *ca_path;                  /* NULL: the system's */
+    char *user_agent;               /* "wload/0.1.0" and what HF_HUB_USER_AGENT_ORIGIN adds */
     bool is_offline;
     bool has_no_links;      /* HF_HUB_DISABLE_SYMLINKS: files instead of links */
     bool allows_http_token; /* WLOAD_ALLOW_HTTP_TOKEN: to http:// beyond loopback, too */

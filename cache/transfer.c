@@ -54,6 +54,12 @@ int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *confi
     int sys_errno;
 
     WL_ASSERT(connection_count <= WL_TRANSFER_CONNECTIONS_MAX);
+    if (config->token_error.code != 0) { /* never as somebody else, or as nobody */
+        if (err) {
+            *err = config->token_error;
+        }
+        return config->token_error.code;
+    }
     *transfer = (struct wl_transfer){
         .config = config,
         .log = *log,

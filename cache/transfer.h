@@ -56,7 +56,8 @@ struct wl_transfer {
 #define WL_TRANSFER_CONNECTIONS     16u /* where the user says nothing */
 #define WL_TRANSFER_CONNECTIONS_MAX 256u
 
-/* `connection_count` 0: WL_TRANSFER_CONNECTIONS, or as many as a small control group can bear. */
+/* `connection_count` 0: WL_TRANSFER_CONNECTIONS, or as many as a small control group can bear.
+ * Fails with the configuration's token_error. */
 int wl_transfer_init(struct wl_transfer *transfer, const struct wl_config *config,
                      const struct wl_log *log, uint32_t connection_count, struct wload_error *err);
 

@@ -340,6 +340,25 @@ def no_token_where_none_is_wanted(stack):
 
 
 @flow
+def no_token_that_nobody_would_send(stack):
+    """What is here is loaded; what is not is asked for by nobody else than who was meant."""
+    load = ("load", "hf://org/model", "--device", "host", "--json")
+    run = Run(stack, [table.MODEL])
+    run.fetch("hf://org/model")
+    asked = len(run.server.log.requests())
+    for wrong in ({"HF_TOKEN": "a\x01b"}, {"HF_TOKEN": None, "HF_OIDC_RESOURCE": "x"}):
+        run.wload(*load, **wrong)
+        weights, = run.cache.rglob("snapshots/*/model.safetensors")
+        target = os.readlink(weights)
+        weights.unlink()
+        for arguments in (load, (*load, "--no-cache"), ("fetch", "hf://org/model"),
+                          ("inspect", "hf://org/model")):
+            run.wload(*arguments, code=1, says="token", **wrong)
+        weights.symlink_to(target)
+    assert len(run.server.log.requests()) == asked
+
+
+@flow
 def a_password_in_the_endpoint(stack):
     run = Run(stack, [table.MODEL])
     endpoint = run.server.url.replace("http://", f"http://user:{run.server.secret}@")

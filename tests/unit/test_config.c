@@ -448,9 +448,28 @@ static void check_token_order(void)
         config = read_well(&overrides);
         CHECK_STR(config.token ? config.token : "(none)", rows[i].token ? rows[i].token : "(none)");
         CHECK_EQ(config.is_offline, rows[i].is_offline);
+        CHECK_EQ(config.token_error.code, 0);
         CHECK_EQ(warnings, 0);
         wl_config_clear(&config);
     }
+}
+
+/* A caller's token is refused at once, one of the environment when a hub is to be asked. */
+static void expect_token_refused(const char *asked, int code, const char *finding)
+{
+    const struct wl_config_overrides overrides = {.token = asked};
+    struct wload_error err = {0};
+    struct wl_config config = {0};
+    int rc = wl_config_read(&listening, &overrides, &config, &err);
+
+    CHECK_EQ(rc, asked ? code : WLOAD_OK);
+    if (!asked) {
+        CHECK(!config.token);
+        err = config.token_error;
+        wl_config_clear(&config);
+    }
+    CHECK_EQ(err.code, code);
+    CHECK(strstr(err.message, finding) && !strstr(err.message, SECRET));
 }
 
 static void check_token_refused(void)
@@ -462,10 +481,6 @@ static void check_token_refused(void)
 
     for (size_t i = 0; i < WL_COUNT_OF(texts); i++) {
         for (int way = 0; way < 4; way++) {
-            struct wl_config_overrides overrides = {.token = way == 0 ? texts[i] : NULL};
-            struct wload_error err = {0};
-            struct wl_config config;
-
             environment((const char *const[VARIABLES_MAX]){NULL});
             if (way == 1 || way == 2) {
                 CHECK_EQ(setenv(way == 1 ? "HF_TOKEN" : "HUGGING_FACE_HUB_TOKEN", texts[i], 1), 0);
@@ -473,21 +488,14 @@ static void check_token_refused(void)
                 write_token("bad/token", texts[i], 0600);
                 set("HF_HOME=@bad");
             }
-            CHECK_EQ(wl_config_read(&listening, &overrides, &config, &err), WLOAD_ERR_AUTH);
-            CHECK(strstr(err.message, "token") && !strstr(err.message, SECRET));
+            expect_token_refused(way == 0 ? texts[i] : NULL, WLOAD_ERR_AUTH, "token");
         }
     }
     tree_write("bad/token", SECRET "\0x", strlen(SECRET) + 2);
     environment((const char *const[VARIABLES_MAX]){"HF_HOME=@bad"});
-    {
-        struct wload_error err = {0};
-        struct wl_config config;
-
-        CHECK_EQ(wl_config_read(&listening, &nothing, &config, &err), WLOAD_ERR_AUTH);
-        environment((const char *const[VARIABLES_MAX]){"HF_OIDC_RESOURCE=org", "HF_TOKEN=a"});
-        CHECK_EQ(wl_config_read(&listening, &nothing, &config, &err), WLOAD_ERR_UNSUPPORTED);
-        CHECK(strstr(err.message, "HF_OIDC_RESOURCE") != NULL);
-    }
+    expect_token_refused(NULL, WLOAD_ERR_AUTH, "token");
+    environment((const char *const[VARIABLES_MAX]){"HF_OIDC_RESOURCE=org", "HF_TOKEN=a"});
+    expect_token_refused(NULL, WLOAD_ERR_UNSUPPORTED, "HF_OIDC_RESOURCE");
 }
 
 /* What no header has room for is refused where it is read. */
@@ -497,18 +505,15 @@ static void check_token_length(void)
 
     memset(text, 't', WL_CONFIG_TOKEN_BYTES_MAX);
     for (int more = 0; more < 2; more++) {
-        struct wload_error err = {0};
         struct wl_config config;
-        int rc;
 
         text[WL_CONFIG_TOKEN_BYTES_MAX] = more ? 't' : '\n';
         write_token("long/token", text, 0600);
         environment((const char *const[VARIABLES_MAX]){"HF_HOME=@long"});
-        rc = wl_config_read(&listening, &nothing, &config, &err);
-        CHECK_EQ(rc, more ? WLOAD_ERR_AUTH : WLOAD_OK);
         if (more) {
-            CHECK(strstr(err.message, "long/token has 8001 bytes") != NULL);
+            expect_token_refused(NULL, WLOAD_ERR_AUTH, "long/token has 8001 bytes");
         } else {
+            config = read_well(&nothing);
             CHECK_EQ(strlen(config.token), WL_CONFIG_TOKEN_BYTES_MAX);
             wl_config_clear(&config);
         }
