@@ -602,8 +602,10 @@ struct wload_stats {
 /*
  * Choose the tensors, decide how each byte is read, open files and device.
  * No weights are read before wload_job_run().  Each file on this machine takes two
- * descriptors until the job is freed, with WLOAD_IO_BUFFERED one; the process's
- * limit (RLIMIT_NOFILE) is the caller's to raise.
+ * descriptors until the job is freed, with WLOAD_IO_BUFFERED one.  Each that is
+ * downloaded takes three from the first wload_job_run() on until it has its name in
+ * the cache, and each connection one; without those of a file it is not kept, and
+ * cache_note says so.  The process's limit (RLIMIT_NOFILE) is the caller's to raise.
  */
 WLOAD_API WLOAD_NODISCARD int wload_job_start(struct wload_model *model,
                                               const struct wload_job_options *options,

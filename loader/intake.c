@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/intake.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/base.h"
 #include "base/err.h"
 #include "base/sys.h"
+
+#define DESCRIPTORS_PER_FILE \
+    3u /* its lock, and its partial file, which is open for O_DIRECT, too */
 
 /* ---- Files ------------------------------------------------------------------------------ */
 
@@ -117,6 +122,21 @@ static void on_lead(void *user, struct wl_stream *stream)
     wl_keep_attach(intake->keep, (uint32_t)(stream - intake->streams), &stream->partial);
 }
 
+/* The process may have no more descriptors: say how many the files take, and what the limit is. */
+static void explain_count(const struct wl_intake *intake, struct wload_error *why)
+{
+    struct rlimit limit = {0};
+
+    if (why->sys_errno == EMFILE) {
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+        (void)wl_err_sys(why, EMFILE,
+                         "to keep %u files takes up to %u descriptors, and this process may have "
+                         "%llu open: raise its limit (ulimit -n, setrlimit)",
+                         intake->stream_count, DESCRIPTORS_PER_FILE * intake->stream_count,
+                         (unsigned long long)limit.rlim_cur);
+    }
+}
+
 static void on_refusal(void *user, const struct wload_error *why)
 {
     struct wl_intake *intake = user;
@@ -124,6 +144,7 @@ static void on_refusal(void *user, const struct wload_error *why)
     (void)pthread_mutex_lock(&intake->mutex);
     if (intake->refusal.message[0] == '\0') {
         intake->refusal = *why;
+        explain_count(intake, &intake->refusal);
     }
     (void)pthread_mutex_unlock(&intake->mutex);
 }
@@ -166,6 +187,7 @@ static int begin_one(struct wl_intake *intake, struct wl_stream *stream, struct 
     int rc = wl_stream_begin(stream, &why);
 
     if (rc == WLOAD_ERR_IO || rc == WLOAD_ERR_NOSPACE) {
+        explain_count(intake, &why);
         give_up(intake, &why);
         return WLOAD_OK;
     }

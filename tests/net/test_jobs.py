@@ -16,6 +16,7 @@ import harness
 
 harness.need_program()  # a build without it has no network, or no tests that need one
 
+import cache_judge  # noqa: E402
 import first_run as first  # noqa: E402
 from fault_server import Repo  # noqa: E402
 from hub_run import run_all, run_flow  # noqa: E402
@@ -121,6 +122,16 @@ def a_job_that_is_started_and_not_run(stack):
     assert number == number_of(repo) and received > 4 << 20
     assert again == [number, 0]
     run.judge_load()
+
+
+@flow
+def a_job_without_descriptors_for_the_cache(stack):
+    """It loads all the same, and its note names the limit."""
+    repo = model((1 << 20, 700000), 1, 2)
+    run = first.LoadRun(stack, repo)
+    [[number, received]] = jobs_of(run, "few")
+    assert number == number_of(repo) and received > 0
+    assert cache_judge.partials(run.home) == []
 
 
 # ---- The beginning -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
  *   hub_jobs two SPEC           two, of which the one that is started last is run first
  *   hub_jobs slow SPEC          one, with a disk that is not done when all has landed
  *   hub_jobs cancel SPEC        the same, canceled then
+ *   hub_jobs few SPEC           one, with no descriptors for locks
  *   hub_jobs check SPEC DIR     one, with a disk that is slow to read what lies in DIR already
  *   hub_jobs leave SPEC DIR     the same, canceled meanwhile
  *   hub_jobs stop SPEC          none: opening the model is stopped while its headers come
@@ -13,8 +14,10 @@
  * Prints of each that ends well a number that all bytes of all tensors make, and how many bytes
  * were received.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "base/sys.h"
 #include "test.h"
@@ -202,8 +205,7 @@ static void load_and_cancel(struct wload_model *model)
     wload_job_free(load.job);
 }
 
-/* ---- What lies there already ------------------------------------------------------------------
- */
+/* ---- What lies there already ---------------------------------------------------------------- */
 
 /* Start it, and run it until it waits to know what lies there. */
 static void load_but_for_the_check(struct load *load, struct wload_model *model)
@@ -240,8 +242,7 @@ static void load_and_leave(struct wload_model *model)
     wload_job_free(load.job);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------
- */
+/* ---- Opening -------------------------------------------------------------------------------- */
 
 static int stop(void *user, const struct wload_fetch_progress *progress)
 {
@@ -274,13 +275,42 @@ static void stop_opening(const char *spec)
     CHECK_EQ(count, 1);
 }
 
+/* ---- A process that may open no more --------------------------------------------------------- */
+
+static int few_openat(int dir, const char *path, int flags, unsigned mode)
+{
+    errno = EMFILE;
+    return strstr(path, "/.locks/") ? -1 : wl_sys_real.openat(dir, path, flags, mode);
+}
+
+static void load_with_few(struct wload_model *model)
+{
+    struct wl_sys table = wl_sys_real;
+    const struct wl_sys *before = wl_sys;
+    struct load load = {0};
+    struct wload_error err;
+    struct rlimit limit;
+    char may[32];
+
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    (void)snprintf(may, sizeof(may), "may have %llu open", (unsigned long long)limit.rlim_cur);
+    table.openat = few_openat;
+    wl_sys = &table;
+    start(&load, model);
+    CHECK_OK(wload_job_run(load.job, -1, &err), &err);
+    CHECK(strstr(stats_of(&load).cache_note, may) && strstr(stats_of(&load).cache_note, "EMFILE"));
+    finish(&load);
+    wl_sys = before;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(struct wload_model *model);
-    } cases[] = {{"load", load_once},         {"two", load_twice},     {"slow", load_slowly},
-                 {"cancel", load_and_cancel}, {"check", load_checked}, {"leave", load_and_leave}};
+    } cases[] = {{"load", load_once},         {"two", load_twice},    {"slow", load_slowly},
+                 {"cancel", load_and_cancel}, {"few", load_with_few}, {"check", load_checked},
+                 {"leave", load_and_leave}};
     struct wl_sys table = wl_sys_real;
     struct wload_model *model;
 
