@@ -258,9 +258,9 @@ struct wload_snapshot {
     uint32_t missing_count; /* files that are not whole */
     uint64_t total_bytes;
     uint64_t missing_bytes; /* still to be downloaded */
-    uint64_t
-        received_bytes;  /* of files, by wload_snapshot_fetch(), what was thrown away included */
-    const char *refusal; /* why the last place that has something of it was passed over */
+    /* Of files, by wload_snapshot_fetch(), what was thrown away included. */
+    uint64_t received_bytes;
+    const char *refusal;       /* why the last place that has something of it was passed over */
     uint32_t is_refusal_final; /* not 0: by the list of the commit's files: no download helps */
 };
 

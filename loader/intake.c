@@ -9,8 +9,8 @@
 #include "base/err.h"
 #include "base/sys.h"
 
-#define DESCRIPTORS_PER_FILE \
-    3u /* its lock, and its partial file, which is open for O_DIRECT, too */
+/* Its lock, and its partial file, which is open for O_DIRECT, too. */
+#define DESCRIPTORS_PER_FILE 3u
 
 /* ---- Files ------------------------------------------------------------------------------ */
 

@@ -411,8 +411,8 @@ void wl_stream_finish(struct wl_stream *stream)
     (void)pthread_mutex_lock(&stream->mutex);
     rc = stream->state == WL_STREAM_FOLLOWING ? try_lead(stream, &why) : WLOAD_ERR_LOCKED;
     if (rc == WLOAD_OK && stream->state == WL_STREAM_CHECKING) {
-        rc =
-            lead(stream, 0, &why); /* what lies at the path is known less well than what was read */
+        /* What lies at the path is known less well than what was read. */
+        rc = lead(stream, 0, &why);
     }
     (void)pthread_mutex_unlock(&stream->mutex);
     /* What was proven is what the view showed. */
