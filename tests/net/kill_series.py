@@ -33,6 +33,14 @@ def on_their_way(server):
     return count
 
 
+def received_since(server, left_before):
+    """By a client that reads no more; up to 256 KiB a connection of it are still to be sent."""
+    while True:
+        left, waiting = server.log.left_bytes(), on_their_way(server)
+        if server.log.left_bytes() == left:
+            return left - left_before - waiting
+
+
 class Series:
     """Runs into one cache until it is whole."""
 
@@ -49,6 +57,7 @@ class Series:
     def kill(self, process, draw):
         """At the moment drawn; False: the run was over before."""
         log, sent, asked = self.server.log, self.server.log.sent_bytes, len(self.server.log.entries)
+        left = log.left_bytes()
         if draw.random() < 0.7:
             more = draw.randrange(self.repo.size() // 5)
             self.wait(process, lambda: log.sent_bytes >= sent + more)
@@ -56,14 +65,14 @@ class Series:
             self.wait(process, lambda: len(log.entries) > asked)
             log.wait(lambda _: process.poll() is not None, draw.random() * 0.2)
         process.send_signal(signal.SIGSTOP)
-        received = log.sent_bytes - on_their_way(self.server)
+        received = received_since(self.server, left)
         process.send_signal(signal.SIGKILL)
         out, err = process.communicate()
         if process.returncode == 0:
             return False
         assert process.returncode == -signal.SIGKILL, f"{process.returncode}: {err} {out}"
         self.kills += 1
-        self.unread_bytes += log.sent_bytes - received
+        self.unread_bytes += log.sent_bytes - sent - received
         return True
 
     def wait(self, process, condition):

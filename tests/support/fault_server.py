@@ -161,6 +161,11 @@ class Log:
             if request["leaving"] == request["size"]:
                 self.end(request)
 
+    def left_bytes(self):
+        """What was sent, and what is being."""
+        with self.changed:
+            return sum(request["leaving"] for request in self.entries)
+
     def end(self, request):
         with self.changed:
             self.under_way = [other for other in self.under_way if other is not request]
