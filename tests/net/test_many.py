@@ -120,6 +120,16 @@ def full_disk():
         assert not wrong, wrong
 
 
+def fetch_as(repo, home, server, environment):
+    """The model is from now on what `repo` has; all of it arrives."""
+    server.repos["models", "org/model"] = repo
+    server.files |= {file.hash: file for file in repo.files.values()}
+    done = harness.run_wload(["fetch", "--json", "hf://org/model"], environment)
+    assert done.returncode == 0, done.stderr.decode()
+    have = cache_judge.published(home / "hub", "org/model", repo.commit)
+    assert have == {path: file.hash for path, file in repo.files.items()}, have
+
+
 def full_of_what_is_wanted():
     """A new commit of which the disk has the large files, and could not have them twice."""
     with contextlib.ExitStack() as stack:
@@ -128,12 +138,7 @@ def full_of_what_is_wanted():
         contents = {"config.json": b"{}", "model.safetensors": harness.weights(16 << 20)}
         for number in range(2):
             repo = Repo("org/model", contents | {"config.json": b"{}" * number})
-            server.repos["models", "org/model"] = repo
-            server.files |= {file.hash: file for file in repo.files.values()}
-            done = harness.run_wload(["fetch", "--json", "hf://org/model"], environment)
-            assert done.returncode == 0, done.stderr.decode()
-            have = cache_judge.published(home / "hub", "org/model", repo.commit)
-            assert have == {path: file.hash for path, file in repo.files.items()}, have
+            fetch_as(repo, home, server, environment)
 
 
 def full_of_what_is_coming():
@@ -161,12 +166,7 @@ def full_of_one_content():
         mounts.small_disk(stack, home, DISK_MIB)
         names = ["copy/model.safetensors", "model.safetensors"]
         repo = Repo("org/model", dict.fromkeys(names, harness.weights(16 << 20)))
-        server.repos["models", "org/model"] = repo
-        server.files |= {file.hash: file for file in repo.files.values()}
-        done = harness.run_wload(["fetch", "--json", "hf://org/model"], environment)
-        assert done.returncode == 0, done.stderr.decode()
-        have = cache_judge.published(home / "hub", "org/model", repo.commit)
-        assert have == {path: file.hash for path, file in repo.files.items()}, have
+        fetch_as(repo, home, server, environment)
 
 
 def read_only():

@@ -327,8 +327,12 @@ static void check_pipeline(void)
     CHECK_ROWS(unnamed);
 }
 
-/* ---- Patterns ---------------------------------------------------------------------------------
- */
+/* ---- Patterns ----------------------------------------------------------------------------- */
+
+static size_t count_of(const char *const patterns[2])
+{
+    return (size_t)(patterns[0] != NULL) + (patterns[1] != NULL);
+}
 
 static void check_patterns(void)
 {
@@ -355,15 +359,13 @@ static void check_patterns(void)
                                        .repo = "org/name",
                                        .subfolder = rows[i].subfolder,
                                        .include = rows[i].include,
-                                       .exclude = rows[i].exclude};
+                                       .include_count = count_of(rows[i].include),
+                                       .exclude = rows[i].exclude,
+                                       .exclude_count = count_of(rows[i].exclude)};
             struct wload_error err = {0};
             char list[LIST_BYTES];
             int rc;
 
-            for (size_t k = 0; k < 2; k++) {
-                wanted.include_count += rows[i].include[k] != NULL;
-                wanted.exclude_count += rows[i].exclude[k] != NULL;
-            }
             rc = mark(&wanted, names, list, &err);
             if (!rows[i].wanted) {
                 CHECK_EQ(rc, WLOAD_ERR_NOT_FOUND);
@@ -410,15 +412,13 @@ static void check_patterns_of_variant(void)
                                        .subfolder = rows[i].subfolder,
                                        .variant = "fp16",
                                        .include = rows[i].include,
-                                       .exclude = rows[i].exclude};
+                                       .include_count = count_of(rows[i].include),
+                                       .exclude = rows[i].exclude,
+                                       .exclude_count = count_of(rows[i].exclude)};
             struct wload_error err = {0};
             char list[LIST_BYTES];
             int rc;
 
-            for (size_t k = 0; k < 2; k++) {
-                wanted.include_count += rows[i].include[k] != NULL;
-                wanted.exclude_count += rows[i].exclude[k] != NULL;
-            }
             rc = mark(&wanted, names, list, &err);
             CHECK(rows[i].wanted ? rc > 0 : rc == WLOAD_ERR_NOT_FOUND);
             CHECK_STR(list, rows[i].wanted ? rows[i].wanted : "");
